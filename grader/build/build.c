@@ -1,0 +1,304 @@
+/*
+ * One child of ours at a time: gcc, in the build's own slot. It starts cc1, as and ld; all of them
+ * are of the slot's uid and group, and closing the slot sweeps what is left of them.
+ */
+#include "build/build.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "build/build_log.h"
+#include "intake/intake.h"
+#include "sandbox/sandbox.h"
+#include "sandbox/slot.h"
+#include "support/child.h"
+#include "support/clock.h"
+#include "support/files.h"
+#include "support/memory.h"
+#include "support/text.h"
+
+enum {
+    BUILD_SLOT = 99, /* no test's: a run has 64 at most */
+    BUILD_SECONDS = 30,
+    BUILD_CPU_SECONDS = 20,
+    BUILD_MEMORY_MB = 1024,
+    BUILD_FILE_MB = 64,
+    BUILD_DESCRIPTORS = 256,
+    BUILD_PROCESSES = 64,
+    SAID_MAX = 256 * 1024, /* kept of one compiler's words, before they are cleaned */
+    LOG_MAX = 64 * 1024,
+    ARGUMENTS_MAX = 256,
+};
+
+static const char compiler[] = "/usr/bin/gcc";
+
+struct building {
+    struct grading *g;
+    struct slot slot;
+    struct policy policy;
+    struct sandbox sandbox;
+    char *env[8];
+    int64_t deadline;
+    struct strbuf log; /* raw */
+};
+
+static bool is_given(const struct manifest *m, const char *name)
+{
+    for (size_t i = 0; m->given && m->given[i]; i++) {
+        if (strcmp(m->given[i], name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The given files are the grader's copies, whatever was handed in. */
+static int copy_sources(struct building *b, struct error *err)
+{
+    const struct manifest *m = &b->g->manifest;
+    const struct submission *s = &b->g->submission;
+    char *starter = course_starter(&b->g->course, m->lab);
+    int result = 0;
+    for (size_t i = 0; m->given && m->given[i] && result == 0; i++) {
+        char *from = path_join(starter, m->given[i]),
+             *to = path_join(b->slot.directory, m->given[i]);
+        result = file_copy(from, to, 0644, err);
+        free(from);
+        free(to);
+    }
+    for (size_t i = 0; i < s->file_count && result == 0; i++) {
+        if (is_given(m, s->files[i]))
+            continue;
+        char *from = path_join(s->directory, s->files[i]);
+        char *to = path_join(b->slot.directory, s->files[i]);
+        result = file_copy(from, to, 0644, err);
+        free(from);
+        free(to);
+    }
+    free(starter);
+    return result;
+}
+
+static int make_temporary_folder(struct building *b, struct error *err)
+{
+    char *path = path_join(b->slot.directory, "tmp");
+    int result = 0;
+    if (mkdir(path, 0700) != 0 || (b->slot.own_ids && chown(path, b->slot.uid, b->slot.gid) != 0))
+        result = error_errno(err, "cannot make the folder '%s'", path);
+    b->env[0] = xstrdup("PATH=/usr/local/bin:/usr/bin:/bin");
+    b->env[1] = xstrdup("LC_ALL=C");
+    b->env[2] = xasprintf("TMPDIR=%s", path);
+    b->env[3] = xasprintf("HOME=%s", b->slot.directory);
+    free(path);
+    return result;
+}
+
+static void make_policy(struct building *b)
+{
+    struct policy *p = &b->policy;
+    policy_init(p);
+    p->own_ids = b->slot.own_ids;
+    p->uid = b->slot.uid;
+    p->gid = b->slot.gid;
+    p->directory = xstrdup(b->slot.directory);
+    policy_allow_system(p);
+    policy_allow_compiler(p);
+    policy_allow(p, b->slot.directory, PATH_READ | PATH_WRITE);
+    p->cpu_seconds = BUILD_CPU_SECONDS;
+    p->memory_mb = BUILD_MEMORY_MB;
+    p->file_mb = BUILD_FILE_MB;
+    p->descriptors = BUILD_DESCRIPTORS;
+    p->processes = BUILD_PROCESSES;
+}
+
+static int enter(void *argument, int keep_fd, const char **step)
+{
+    return sandbox_enter(argument, keep_fd, step);
+}
+
+/* The arguments that a student knows from the lab's Makefile, then those that are ours. */
+static int make_arguments(const struct manifest_program *program, const char *prefix_map,
+                          const char **argv, size_t *told, struct error *err)
+{
+    static const char *const flags[] = {"-std=gnu17", "-O2", "-g", "-Wall", "-Wextra", "-o"};
+    static const char *const ours[] = {"-pipe", "-fdiagnostics-color=never", "-fmessage-length=0"};
+    enum { FIXED = sizeof flags / sizeof *flags + sizeof ours / sizeof *ours + 4 };
+    size_t n = 0, words = 0;
+    while (program->sources[words])
+        words++;
+    for (size_t i = 0; program->libraries && program->libraries[i]; i++)
+        words++;
+    if (words + FIXED > ARGUMENTS_MAX)
+        return error_set(err, FAULT_GRADER, "the program '%s' has too many sources", program->name);
+    argv[n++] = compiler;
+    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
+        argv[n++] = flags[i];
+    argv[n++] = program->name;
+    for (size_t i = 0; program->sources[i]; i++)
+        argv[n++] = program->sources[i];
+    for (size_t i = 0; program->libraries && program->libraries[i]; i++)
+        argv[n++] = program->libraries[i];
+    *told = n;
+    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
+        argv[n++] = ours[i];
+    argv[n++] = prefix_map;
+    argv[n] = NULL;
+    return 0;
+}
+
+/* Whether the compiler was stopped by one of the limits: gcc itself lives on and says so. */
+static bool hit_limit(const struct child *child)
+{
+    static const char *const words[] = {"signal terminated program",
+                                        "out of memory",
+                                        "memory exhausted",
+                                        "File too large",
+                                        "file too large",
+                                        "Cannot allocate memory",
+                                        NULL};
+    for (int i = 0; words[i]; i++) {
+        if (memmem(child->err.text, child->err.len, words[i], strlen(words[i])))
+            return true;
+    }
+    return child->signal != 0;
+}
+
+/* Compiles one program. 0 with *ok, or -1 and `err` when the compiler could not be started. */
+static int compile(struct building *b, const struct manifest_program *program, bool *ok,
+                   struct error *err)
+{
+    const char *argv[ARGUMENTS_MAX + 1];
+    struct child child = CHILD_INIT;
+    struct error starting = ERROR_INIT;
+    struct strbuf said = STRBUF_INIT;
+    size_t told = 0;
+    int result = -1, left_ms = clock_poll_ms(b->deadline);
+
+    *ok = false;
+    /* The build folder has another name each time: programs shall not differ for that. */
+    char *prefix_map = xasprintf("-ffile-prefix-map=%s=.", b->slot.directory);
+    if (make_arguments(program, prefix_map, argv, &told, err) != 0)
+        goto out;
+    child.argv = (char *const *)argv;
+    child.env = b->env;
+    child.timeout_ms = left_ms > 0 ? left_ms : 1;
+    child.max_out = SAID_MAX;
+    child.before_exec = enter;
+    child.before_exec_argument = &b->sandbox;
+    int ran = child_run(&child, &starting);
+    if (ran != 0 && !child.timed_out) {
+        error_set(err, FAULT_GRADER, "%s", starting.text);
+        goto out;
+    }
+    result = 0;
+    *ok = ran == 0 && child.status == 0;
+    b->g->build.warnings +=
+        build_log_add(&said, b->g, b->slot.directory, child.out.text, child.out.len);
+    b->g->build.warnings +=
+        build_log_add(&said, b->g, b->slot.directory, child.err.text, child.err.len);
+    if (child.timed_out)
+        strbuf_addf(&said, "'%s' was not compiled within %d s\n", program->name, BUILD_SECONDS);
+    else if (!*ok && hit_limit(&child))
+        strbuf_addf(&said,
+                    "the compiler was stopped: it may use %d s of processor time, %d MiB of "
+                    "memory and %d MiB for a file\n",
+                    BUILD_CPU_SECONDS, BUILD_MEMORY_MB, BUILD_FILE_MB);
+    else if (!*ok && said.len == 0)
+        strbuf_addf(&said, "the compiler failed with status %d and no word\n", child.status);
+    if (said.len > 0) {
+        strbuf_addstr(&b->log, "$ gcc");
+        for (size_t i = 1; i < told; i++)
+            strbuf_addf(&b->log, " %s", argv[i]);
+        strbuf_addch(&b->log, '\n');
+        strbuf_add(&b->log, said.text, said.len);
+    }
+out:
+    free(prefix_map);
+    strbuf_release(&said);
+    child_release(&child);
+    return result;
+}
+
+/*
+ * Copies what the compiler left under the program's name: a copy, since a process of the slot may
+ * still hold the file open for writing. *ok becomes false when it is no program.
+ */
+static int take_program(struct building *b, int folder, const char *name, bool *ok,
+                        struct error *err)
+{
+    struct stat st;
+    char from[64];
+    int result = 0;
+    int fd = openat(folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) ||
+        st.st_size > (off_t)BUILD_FILE_MB << 20) {
+        strbuf_addf(&b->log, "the compiler left no program '%s'\n", name);
+        *ok = false;
+    } else {
+        char *to = path_join(b->g->build.directory, name);
+        snprintf(from, sizeof from, "/proc/self/fd/%d", fd);
+        result = file_copy(from, to, 0755, err);
+        free(to);
+    }
+    if (fd >= 0)
+        close(fd);
+    return result;
+}
+
+static int build_all(struct building *b, struct error *err)
+{
+    const struct manifest *m = &b->g->manifest;
+    bool all = true;
+    int result = 0;
+    int folder = open(b->slot.directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (folder < 0)
+        return error_errno(err, "cannot open '%s'", b->slot.directory);
+    for (size_t i = 0; i < m->program_count && result == 0; i++) {
+        bool ok;
+        result = compile(b, &m->programs[i], &ok, err);
+        if (result == 0 && ok)
+            result = take_program(b, folder, m->programs[i].name, &ok, err);
+        all = all && ok;
+    }
+    close(folder);
+    b->g->build.ok = result == 0 && all;
+    return result;
+}
+
+int build(struct grading *g, struct error *err)
+{
+    struct building b = {.g = g,
+                         .deadline = clock_ns() + BUILD_SECONDS * NS_PER_S,
+                         .log = STRBUF_INIT,
+                         .slot = {.lock = -1}};
+    struct strbuf clean = STRBUF_INIT;
+    int result = -1;
+
+    g->build.ok = false;
+    g->build.warnings = 0;
+    g->build.directory = path_join(g->work, "programs");
+    if (directory_make(g->build.directory, err) != 0)
+        goto log;
+    if (slot_open(&b.slot, g->work, BUILD_SLOT, err) != 0)
+        goto log;
+    make_policy(&b);
+    if (copy_sources(&b, err) == 0 && make_temporary_folder(&b, err) == 0 &&
+        sandbox_prepare(&b.sandbox, &b.policy, getenv("IPCLAB_LAYERS_OFF"), err) == 0) {
+        result = build_all(&b, err);
+        sandbox_release(&b.sandbox);
+    }
+    policy_release(&b.policy);
+    slot_close(&b.slot);
+log:
+    for (size_t i = 0; b.env[i]; i++)
+        free(b.env[i]);
+    text_clean(&clean, b.log.text, b.log.len, LOG_MAX);
+    strbuf_release(&b.log);
+    free(g->build.log);
+    g->build.log = strbuf_detach(&clean);
+    return result;
+}

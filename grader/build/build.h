@@ -1,0 +1,19 @@
+/*
+ * build.h - the second stage: compiles the submission in the sandbox.
+ *
+ * One compiler run for each program of the manifest, over the submission's sources and the given
+ * files (the grader's copies), under a uid that no test runs with, in a folder of its own. The
+ * programs are then moved out of the compiler's reach: owned by the grader, mode 0755.
+ */
+#ifndef IPCLAB_BUILD_BUILD_H
+#define IPCLAB_BUILD_BUILD_H
+
+#include "grading.h"
+
+/*
+ * 0: g->build is filled (g->build.ok says whether it compiled, within 30 s and the limits).
+ * -1 and `err` (FAULT_GRADER): the compiler could not be started, or our disk or memory failed.
+ */
+int build(struct grading *g, struct error *err);
+
+#endif

@@ -1,0 +1,34 @@
+/*
+ * memcheck.h - a scenario under valgrind, and what valgrind found.
+ *
+ *   struct program *p = program_new("pipeline");
+ *   program_memcheck(p);          a setting: before program_start()
+ *   ...                           the scenario as ever
+ *   expect_memory_clean(p);       after its end
+ *
+ * Findings come from valgrind's XML (protocol 4): definite leaks, invalid reads and writes,
+ * uninitialised values, bad frees, bad system call parameters; descriptors that the program opened
+ * and left open from its text log (valgrind 3.19 leaves them out of the XML). The program's children
+ * are not followed over exec, and silent after fork. An XML that does not end (killed, or exec'd out
+ * of valgrind) fails the test with that sentence. The exit status is the program's own.
+ */
+#ifndef IPCLAB_HARNESS_MEMCHECK_H
+#define IPCLAB_HARNESS_MEMCHECK_H
+
+#include <cjson/cJSON.h>
+
+#include "support/error.h"
+
+struct program;
+
+void program_memcheck(struct program *p);
+void expect_memory_clean(struct program *p);
+
+/*
+ * Parses valgrind's output. Returns a new array of findings {kind, function, file, line, bytes,
+ * text}, at most 50, or NULL and `err` when the XML is not whole. `log` may be NULL.
+ */
+cJSON *memcheck_parse(const char *xml, size_t xml_len, const char *log, size_t log_len,
+                      struct error *err);
+
+#endif

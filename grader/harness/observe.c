@@ -1,0 +1,420 @@
+/*
+ * observe.c - reading /proc.
+ *
+ * /proc is opened once and everything is found below it, so that a suite that has joined other
+ * namespaces later still sees the machine's own. Files there are text of the kernel's; what a
+ * process chose itself (its command's name) is cleaned.
+ */
+#include "harness/observe.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/fsuid.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "harness/internal.h"
+#include "support/text.h"
+
+enum { TEXT_MAX = 4096 };
+
+static int proc_folder(void)
+{
+    static int fd = -1;
+    if (fd < 0)
+        fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return fd;
+}
+
+static void observe_path(char path[static 64], pid_t pid, const char *name)
+{
+    snprintf(path, 64, "%d/%s", (int)pid, name);
+}
+
+/* Reads a file below /proc into `text`, ended by a NUL; its length, 0 when it is gone. */
+static size_t proc_read(char *text, size_t size, const char *path)
+{
+    int fd = openat(proc_folder(), path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? 0 : read(fd, text, size - 1);
+    if (fd >= 0)
+        close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    return n > 0 ? (size_t)n : 0;
+}
+
+size_t observe_read(char *text, size_t size, pid_t pid, const char *name)
+{
+    char path[64];
+    observe_path(path, pid, name);
+    return proc_read(text, size, path);
+}
+
+/* The number behind `key` in a status file, -1 when it is not there. */
+static long status_number(const char *status, const char *key)
+{
+    const char *at = strstr(status, key);
+    return at == NULL ? -1 : strtol(at + strlen(key), NULL, 10);
+}
+
+/* The state letter and all behind it in a stat file: behind the last ')' of the command's name. */
+static const char *stat_fields(const char *stat)
+{
+    const char *end = strrchr(stat, ')');
+    return end != NULL && end[1] == ' ' ? end + 2 : "";
+}
+
+char process_state(pid_t pid)
+{
+    char stat[TEXT_MAX];
+    observe_read(stat, sizeof stat, pid, "stat");
+    return stat_fields(stat)[0];
+}
+
+/* ---- who is there ---- */
+
+/* Calls `each` for every task of `pid`, until it returns false. */
+static void each_task(pid_t pid, bool (*each)(pid_t tid, void *context), void *context)
+{
+    char path[64];
+    observe_path(path, pid, "task");
+    int fd = openat(proc_folder(), path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (dir == NULL) {
+        if (fd >= 0)
+            close(fd);
+        return;
+    }
+    const struct dirent *entry;
+    while ((entry = readdir(dir)) != NULL)
+        if (isdigit((unsigned char)entry->d_name[0]) &&
+            !each((pid_t)strtol(entry->d_name, NULL, 10), context))
+            break;
+    closedir(dir);
+}
+
+static bool have_children_files(void)
+{
+    static int known = -1;
+    char path[64];
+    if (known < 0) {
+        observe_path(path, getpid(), "task");
+        size_t n = strlen(path);
+        snprintf(path + n, sizeof path - n, "/%d/children", (int)getpid());
+        known = faccessat(proc_folder(), path, R_OK, 0) == 0;
+    }
+    return known == 1;
+}
+
+struct children {
+    pid_t pid;
+    pid_t *pids;
+    size_t count, max;
+};
+
+static void add_child(struct children *c, pid_t pid)
+{
+    if (c->count < c->max)
+        c->pids[c->count++] = pid;
+}
+
+static bool children_of_task(pid_t tid, void *context)
+{
+    struct children *c = context;
+    char path[64];
+    snprintf(path, sizeof path, "%d/task/%d/children", (int)c->pid, (int)tid);
+    int fd = openat(proc_folder(), path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return true;
+    char chunk[TEXT_MAX];
+    ssize_t n;
+    pid_t number = 0;
+    while ((n = read(fd, chunk, sizeof chunk)) > 0) {
+        for (ssize_t i = 0; i < n; i++) { /* a number may lie across two reads */
+            if (isdigit((unsigned char)chunk[i])) {
+                number = number * 10 + (chunk[i] - '0');
+            } else if (number > 0) {
+                add_child(c, number);
+                number = 0;
+            }
+        }
+    }
+    close(fd);
+    return true;
+}
+
+/* For kernels without CONFIG_PROC_CHILDREN: everybody is asked for their parent. */
+static void children_by_scan(struct children *c)
+{
+    int fd = openat(proc_folder(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    const struct dirent *entry;
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        char stat[TEXT_MAX];
+        pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+        if (pid <= 0 || observe_read(stat, sizeof stat, pid, "stat") == 0)
+            continue;
+        const char *fields = stat_fields(stat);
+        if (*fields != '\0' && strtol(fields + 1, NULL, 10) == c->pid)
+            add_child(c, pid);
+    }
+    if (dir != NULL)
+        closedir(dir);
+}
+
+static size_t children_of(pid_t pid, pid_t *pids, size_t max)
+{
+    struct children c = {.pid = pid, .pids = pids, .max = max};
+    if (have_children_files())
+        each_task(pid, children_of_task, &c);
+    else
+        children_by_scan(&c);
+    return c.count;
+}
+
+size_t observe_own_children(pid_t *pids, size_t max)
+{
+    return children_of(getpid(), pids, max);
+}
+
+void process_children(pid_t pid, struct process_list *list)
+{
+    list->count = children_of(pid, list->pid, OBSERVE_MAX);
+}
+
+/* Appends everything below the members from `from` on. */
+static void add_descendants(struct process_list *list, size_t from)
+{
+    for (size_t i = from; i < list->count; i++)
+        list->count +=
+            children_of(list->pid[i], list->pid + list->count, OBSERVE_MAX - list->count);
+}
+
+void process_descendants(pid_t pid, struct process_list *list)
+{
+    process_children(pid, list);
+    add_descendants(list, 0);
+}
+
+/* `root` and all below it, with the orphans of the worker; 0: everybody in the test. */
+static void list_activity(pid_t root, struct process_list *list)
+{
+    static struct process_list own;
+    if (root == 0) {
+        process_descendants(getpid(), list);
+        return;
+    }
+    list->count = 1;
+    list->pid[0] = root;
+    process_children(getpid(), &own);
+    for (size_t i = 0; i < own.count && list->count < OBSERVE_MAX; i++) {
+        bool program = false;
+        for (const struct program *p = harness.programs; p != NULL && !program; p = p->next)
+            program = p->started && p->pid == own.pid[i];
+        if (!program)
+            list->pid[list->count++] = own.pid[i];
+    }
+    add_descendants(list, 0);
+}
+
+static bool count_task(pid_t tid, void *context)
+{
+    (void)tid;
+    ++*(size_t *)context;
+    return true;
+}
+
+size_t process_threads(pid_t pid)
+{
+    size_t count = 0;
+    each_task(pid, count_task, &count);
+    return count;
+}
+
+/* ---- what they do ---- */
+
+struct task_walk {
+    pid_t pid;
+    struct activity *activity;
+};
+
+static uint64_t mix(uint64_t z)
+{
+    z = (z ^ (z >> 33)) * 0xff51afd7ed558ccdu;
+    z = (z ^ (z >> 33)) * 0xc4ceb9fe1a85ec53u;
+    return z ^ (z >> 33);
+}
+
+static bool sample_task(pid_t tid, void *context)
+{
+    const struct task_walk *w = context;
+    char path[64], status[TEXT_MAX];
+    snprintf(path, sizeof path, "%d/task/%d/status", (int)w->pid, (int)tid);
+    if (proc_read(status, sizeof status, path) == 0)
+        return true; /* ended meanwhile: the sum of who is there tells */
+    const char *state = strstr(status, "\nState:\t");
+    char letter = state == NULL ? 'R' : state[8];
+    if (strchr("STtZX", letter) == NULL)
+        w->activity->all_asleep = false;
+    long waits = status_number(status, "\nvoluntary_ctxt_switches:");
+    long others = status_number(status, "\nnonvoluntary_ctxt_switches:");
+    w->activity->switches +=
+        (uint64_t)(waits > 0 ? waits : 0) + (uint64_t)(others > 0 ? others : 0);
+    w->activity->tasks += mix((uint64_t)tid * 2 + (letter == 'Z'));
+    return true;
+}
+
+struct activity activity_sample(pid_t root)
+{
+    static struct process_list list;
+    struct activity a = {.all_asleep = true};
+    list_activity(root, &list);
+    for (size_t i = 0; i < list.count; i++) {
+        struct task_walk w = {list.pid[i], &a};
+        each_task(list.pid[i], sample_task, &w);
+    }
+    return a;
+}
+
+bool activity_same(const struct activity *a, const struct activity *b)
+{
+    return a->switches == b->switches && a->tasks == b->tasks && a->all_asleep == b->all_asleep;
+}
+
+long process_switches(pid_t pid)
+{
+    struct activity a = {.all_asleep = true};
+    struct task_walk w = {pid, &a};
+    each_task(pid, sample_task, &w);
+    return (long)a.switches;
+}
+
+double process_cpu_seconds(pid_t pid)
+{
+    char stat[TEXT_MAX];
+    observe_read(stat, sizeof stat, pid, "stat");
+    /* Behind the state: ppid pgrp session tty tpgid flags minflt cminflt majflt cmajflt utime stime
+     */
+    const char *at = stat_fields(stat);
+    for (int i = 0; i < 11 && *at != '\0'; i++) {
+        at += strcspn(at, " ");
+        at += *at == ' ';
+    }
+    char *end;
+    unsigned long user = strtoul(at, &end, 10), system = strtoul(end, NULL, 10);
+    return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
+}
+
+long process_peak_kb(pid_t pid)
+{
+    char status[TEXT_MAX];
+    observe_read(status, sizeof status, pid, "status");
+    long kb = status_number(status, "\nVmHWM:");
+    return kb > 0 ? kb : 0;
+}
+
+void process_command(pid_t pid, char name[static 32])
+{
+    char comm[64];
+    struct strbuf clean = STRBUF_INIT;
+    size_t n = observe_read(comm, sizeof comm, pid, "comm");
+    text_clean_line(&clean, comm, n > 0 && comm[n - 1] == '\n' ? n - 1 : n, 31);
+    /* A program under valgrind is called as valgrind's tool: name the program itself. */
+    if (strncmp(clean.text, "memcheck-", 9) == 0 || strncmp(clean.text, "valgrind", 8) == 0) {
+        for (const struct program *p = harness.programs; p != NULL; p = p->next) {
+            if (p->memcheck) {
+                strbuf_reset(&clean);
+                strbuf_addstr(&clean, p->name);
+                break;
+            }
+        }
+    }
+    snprintf(name, 32, "%.31s", clean.text);
+    strbuf_release(&clean);
+}
+
+/* ---- descriptors ---- */
+
+/*
+ * The kernel shows the descriptors of a process to who has its ids, also as those of the file
+ * system (setfsuid(2)): so they are read with the rights of the process that is looked at.
+ */
+struct ids {
+    uid_t uid;
+    gid_t gid;
+    bool changed;
+};
+
+struct ids *observe_as(pid_t pid)
+{
+    static struct ids before;
+    char path[64];
+    struct stat st;
+    observe_path(path, pid, "task"); /* belongs to the process's effective ids */
+    before.changed = false;
+    if (geteuid() == 0 && fstatat(proc_folder(), path, &st, 0) == 0 && st.st_uid != 0) {
+        before.gid = (gid_t)setfsgid(st.st_gid);
+        before.uid = (uid_t)setfsuid(st.st_uid);
+        before.changed = true;
+    }
+    return &before;
+}
+
+void observe_as_before(const struct ids *before)
+{
+    if (!before->changed)
+        return;
+    setfsuid(before->uid);
+    setfsgid(before->gid);
+}
+
+static void read_descriptor(int folder, pid_t pid, const char *number, struct descriptor *d)
+{
+    char path[64], info[TEXT_MAX];
+    struct stat st;
+    memset(d, 0, sizeof *d);
+    d->number = (int)strtol(number, NULL, 10);
+    ssize_t n = readlinkat(folder, number, d->target, sizeof d->target - 1);
+    d->target[n > 0 ? n : 0] = '\0';
+    if (fstatat(folder, number, &st, 0) == 0)
+        d->inode = st.st_ino;
+    snprintf(path, sizeof path, "%d/fdinfo/%d", (int)pid, d->number);
+    if (proc_read(info, sizeof info, path) == 0)
+        return;
+    const char *flags = strstr(info, "flags:");
+    if (flags != NULL)
+        d->flags = (int)strtol(flags + 6, NULL, 8);
+    d->close_on_exec = (d->flags & O_CLOEXEC) != 0;
+}
+
+static int by_number(const void *a, const void *b)
+{
+    const struct descriptor *x = a, *y = b;
+    return (x->number > y->number) - (x->number < y->number);
+}
+
+void process_descriptors(pid_t pid, struct descriptor_list *list)
+{
+    char path[64];
+    list->count = 0;
+    observe_path(path, pid, "fd");
+    const struct ids *before = observe_as(pid);
+    int fd = openat(proc_folder(), path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    const struct dirent *entry;
+    while (dir != NULL && (entry = readdir(dir)) != NULL && list->count < OBSERVE_MAX) {
+        /* Our own list would hold the descriptor that reads it. */
+        if (!isdigit((unsigned char)entry->d_name[0]) ||
+            (pid == getpid() && (int)strtol(entry->d_name, NULL, 10) == fd))
+            continue;
+        read_descriptor(dirfd(dir), pid, entry->d_name, &list->fd[list->count++]);
+    }
+    if (dir != NULL)
+        closedir(dir);
+    observe_as_before(before);
+    qsort(list->fd, list->count, sizeof list->fd[0], by_number);
+}

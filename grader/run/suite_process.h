@@ -1,0 +1,75 @@
+/*
+ * suite_process.h - one slot of the run stage and the suite process that works in it.
+ *
+ * Processes, and who reaps whom:
+ *
+ *   engine (ipclab)
+ *   `- keeper        a fork of the engine, one for each started suite; child subreaper: whatever a
+ *      |             program leaves behind comes back to it and is reaped. When the suite has ended,
+ *      |             or the engine has (its control pipe closes), it kills, sweeps the slot, exits.
+ *      `- suite      LAB-public or LAB-hidden: Criterion's runner, which holds the events' pipe
+ *         `- worker  one a test, by Criterion; child subreaper during its test
+ *            `- programs under test, in the slot's sandbox
+ *
+ * Descriptors: the engine holds the control pipe's write end and the events' read end; the keeper the
+ * control pipe's read end; the suite's runner the events' write end, as SUITE_EVENTS_FD, and nothing
+ * else but 0, 1, 2 (/dev/null and a log in the private folder).
+ */
+#ifndef IPCLAB_RUN_SUITE_PROCESS_H
+#define IPCLAB_RUN_SUITE_PROCESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "grading.h"
+#include "run/job.h"
+#include "support/strbuf.h"
+
+struct suite_process {
+    struct slot slot;
+    struct policy policy;
+    struct board *board;
+    char *job_path, *board_path, *log_path;
+
+    /* While a suite runs in the slot: */
+    pid_t keeper; /* 0: none */
+    int control, events;
+    struct strbuf pending;  /* the beginning of an event's line */
+    struct run **runs;      /* what it was started with; not owned */
+    size_t run_count, ended; /* runs[0..ended) in the order in which they ended */
+    struct run *current;     /* has started and not ended */
+    int64_t since_ns;        /* when `current` started, by the suite's event */
+};
+
+/* Opens slot `index` and everything that lasts for the whole stage. */
+int suite_process_open(struct suite_process *p, const struct grading *g, int index,
+                       const char *filter, const char *tools, const char *layers_off,
+                       struct error *err);
+void suite_process_close(struct suite_process *p);
+
+/* Starts `suite` with `runs` (moved about as they end). The slot must be free. */
+int suite_process_start(struct suite_process *p, const struct grading *g, const char *suite,
+                        const char *tools, const char *layers_off, struct run **runs, size_t count,
+                        struct error *err);
+
+/*
+ * Reads what there is of events. For each whole one calls `handle` with the event (started or ended)
+ * and its run. Returns 1 while the suite lives, 0 when its events have ended (call
+ * suite_process_reap() next), -1 and `err` for an event that is none.
+ */
+typedef void event_handler(void *context, struct suite_process *p, struct run *run,
+                           const char *status, cJSON *event);
+int suite_process_read(struct suite_process *p, event_handler *handle, void *context,
+                       struct error *err);
+
+/* When `current` must have ended: monotonic ns; INT64_MAX when there is none. */
+int64_t suite_process_deadline(const struct suite_process *p);
+
+/* Tells the keeper to end the suite and sweep; the events end soon afterwards. */
+void suite_process_kill(struct suite_process *p);
+
+/* Waits for the keeper, which sweeps first. -1 and `err` when the slot could not be swept. */
+int suite_process_reap(struct suite_process *p, struct error *err);
+
+#endif

@@ -1,0 +1,204 @@
+/* The coprocess: each order in which the ends can close, and sizes beyond every pipe. */
+#include "suites/pipe/peer/pipe.h"
+
+#include <string.h>
+
+enum { MEDIUM = 300000, LARGE = 32 << 20 };
+
+TEST(coprocess, closes_input, "a child that closes its input lives on; our stdin holds up nothing")
+{
+    struct random r = random_from_test();
+    const char *said = word(&r);
+
+    gate_make("gate");
+    struct program *p =
+        pipeline("--coprocess @ close 0 arrive closed await gate say %s exit 4", said);
+    program_start(p);
+    file_wait(p, "closed", "the child runs");
+    wait_quiet(p, "pipeline waits for the child, which has closed its input and not its output");
+    gate_open("gate", 1);
+    expect_status(p, 4, "the status of the child, although our stdin is open and silent");
+    expect_bytes(p, said, strlen(said), "what the child said after it had closed its input");
+}
+
+TEST(coprocess, stops_reading, "a child that takes only a part of its input is heard to its end")
+{
+    struct random r = random_from_test();
+    const char *said = word(&r);
+
+    gate_make("gate");
+    struct program *p =
+        pipeline("--coprocess @ take 10 close 0 arrive closed await gate say %s exit 4", said);
+    program_start(p);
+    program_queue_pattern(p, 5, MEDIUM);
+    file_wait(p, "closed", "the child gets its first 10 bytes");
+    wait_quiet(p, "pipeline waits for the child, which takes no more input");
+    gate_open("gate", 1);
+    expect_status(p, 4,
+                  "the status of the child; that it takes no more input is no failure, and "
+                  "pipeline does not die of SIGPIPE");
+    expect_bytes(p, said, strlen(said), "what the child said after it had closed its input");
+}
+
+TEST(coprocess, closes_output, "a child that closes its output still gets all of its input")
+{
+    struct random r = random_from_test();
+    const char *said = word(&r);
+    int seed = between(&r, 1, 1 << 30);
+
+    struct program *p = pipeline("--coprocess @ say %s close 1 arrive closed check %d %d exit 4",
+                                 said, seed, (int)MEDIUM);
+    program_start(p);
+    file_wait(p, "closed", "the child runs");
+    wait_quiet(p, "pipeline waits for our input, although the child's output has ended");
+    program_queue(p, pattern_bytes((uint64_t)seed, MEDIUM), MEDIUM);
+    program_close_input(p);
+    expect_status(p, 4, "the status of the child, which checked its input");
+    expect_bytes(p, said, strlen(said), "what the child said before it closed its output");
+}
+
+TEST(coprocess, input_ends_first,
+     "after the end of our stdin the child's output is carried to its end")
+{
+    struct program *p =
+        pipeline("--coprocess @ count read arrive ended emit 7 %d exit 4", (int)MEDIUM);
+    program_start(p);
+    program_queue_pattern(p, 6, MEDIUM);
+    program_close_input(p);
+    file_wait(p, "ended", "the child sees the end of its input");
+    expect_status(p, 4, "the status of the child");
+    program_wait_output_end(p, 1);
+    EXPECT(program_output_total(p, 1) == MEDIUM, "all that the child writes after its input ended",
+           text("%ju of %d bytes", (uintmax_t)program_output_total(p, 1), (int)MEDIUM));
+    const char *read = file_text("read", NULL, "the child counts what it reads");
+    EXPECT(strcmp(read, text("%d", (int)MEDIUM)) == 0, "the child gets all of our stdin", read);
+}
+
+TEST(coprocess, output_gone, "when nobody takes our stdout the child's output is closed")
+{
+    struct program *p = pipeline("--coprocess @ emit 1 0");
+    program_start(p);
+    EXPECT(program_wait_output(p, 1, 1000), "the child's output comes", "it ended");
+    program_close_output(p, 1);
+    expect_status(p, 141,
+                  "the child dies of SIGPIPE, 128+13, once its output cannot be written, "
+                  "although our stdin is open and silent");
+}
+
+TEST(coprocess, output_gone_input_stays,
+     "when nobody takes our stdout the child still gets its input")
+{
+    struct random r = random_from_test();
+    int seed = between(&r, 1, 1 << 30);
+
+    struct program *p =
+        pipeline("--coprocess @ fill 1 arrive closed check %d %d exit 4", seed, (int)MEDIUM);
+    program_start(p);
+    EXPECT(program_wait_output(p, 1, 1000), "the child's output comes", "it ended");
+    program_close_output(p, 1);
+    file_wait(p, "closed", "the child's next write fails");
+    program_queue(p, pattern_bytes((uint64_t)seed, MEDIUM), MEDIUM);
+    program_close_input(p);
+    expect_status(p, 4,
+                  "the status of the child, which ignored SIGPIPE and checked its input: each "
+                  "direction runs until its own end");
+}
+
+TEST(coprocess, output_first,
+     "a child that writes much before it reads, and one that reads all first")
+{
+    struct random r = random_from_test();
+    int seed = between(&r, 1, 1 << 30);
+
+    struct program *p =
+        pipeline("--coprocess @ emit 1 %d check %d %d exit 4", (int)MEDIUM, seed, (int)MEDIUM);
+    program_start(p);
+    program_hold_output(p, 1, true);
+    program_queue(p, pattern_bytes((uint64_t)seed, MEDIUM), MEDIUM);
+    program_close_input(p);
+    wait_quiet(p, "all pipes fill up while we do not read");
+    program_hold_output(p, 1, false);
+    expect_status(p, 4, "the status of the child, which wrote first and then checked its input");
+    program_wait_output_end(p, 1);
+    EXPECT(program_output_total(p, 1) == MEDIUM, "all of the child's output",
+           text("%ju of %d bytes", (uintmax_t)program_output_total(p, 1), (int)MEDIUM));
+
+    p = pipeline("--coprocess @ slurp exit 5");
+    program_expect_pattern(p, 1, 8);
+    program_start(p);
+    program_queue_pattern(p, 8, MEDIUM);
+    program_close_input(p);
+    expect_status(p, 5, "the status of the child, which reads everything before it writes");
+    program_wait_output_end(p, 1);
+    EXPECT(program_output_total(p, 1) == MEDIUM, "everything comes back",
+           text("%ju of %d bytes", (uintmax_t)program_output_total(p, 1), (int)MEDIUM));
+}
+
+TEST(coprocess, heir, "the pipes count, not the child: its own child may hold them and go on")
+{
+    struct random r = random_from_test();
+    const char *one = word(&r), *two = word(&r);
+
+    struct program *p = pipeline("--coprocess @ heir 4 arrive heir copy");
+    program_start(p);
+    file_wait(p, "heir", "the child's child runs");
+    program_send_text(p, one);
+    EXPECT(program_wait_output(p, 1, strlen(one)),
+           "bytes pass as long as somebody holds the child's ends", "the output ended");
+    program_send_text(p, two);
+    program_close_input(p);
+    expect_status(p, 4, "the status of the child that pipeline started, which ended long ago");
+    expect_bytes(p, text("%s%s", one, two), strlen(one) + strlen(two), "all that was sent");
+}
+
+TEST(coprocess, statuses,
+     "--coprocess: 128+N for a signal, 127 and 126 for a child that can't start")
+{
+    struct random r = random_from_test();
+
+    file_make("plain", "a text, no program\n", 0644);
+    struct program *p = pipeline("--coprocess @ kill 15");
+    program_start(p);
+    expect_status(p, 143, "the child died of SIGTERM: 128+15");
+    p = pipeline("--coprocess no-such-%s", word(&r));
+    program_start(p);
+    expect_status(p, 127, "there is no such program; our stdin is open and silent");
+    p = pipeline("--coprocess ./plain");
+    program_start(p);
+    expect_status(p, 126, "the file is there, and not executable");
+    p = pipeline("--coprocess @ drain exit 0");
+    program_start(p);
+    program_send_text(p, word(&r));
+    program_close_input(p);
+    expect_status(p, 0, "the child read its input and succeeded");
+}
+
+TEST(coprocess, constant_memory, "neither direction piles up what the other side does not take")
+{
+    gate_make("gate");
+    struct program *p = pipeline("--coprocess @ emit 1 %d arrive written exit 4", (int)LARGE);
+    program_hold_output(p, 1, true);
+    program_start(p);
+    wait_quiet(p, "everything waits while nobody reads our stdout");
+    EXPECT(!file_there("written"), "the child waits once the pipes and a buffer are full",
+           text("it could write all its %d MiB although nobody has read any", LARGE >> 20));
+    program_hold_output(p, 1, false);
+    expect_status(p, 4, "the status of the child");
+    program_wait_output_end(p, 1);
+    EXPECT(program_output_total(p, 1) == LARGE, "all of the child's output",
+           text("%ju of %d bytes", (uintmax_t)program_output_total(p, 1), (int)LARGE));
+
+    p = pipeline("--coprocess @ await gate count read exit 5");
+    program_start(p);
+    program_queue_pattern(p, 9, LARGE);
+    program_close_input(p);
+    wait_quiet(p, "everything waits while the child does not read");
+    EXPECT(program_input_taken(p) < LARGE / 2,
+           "our input waits once the pipes and a buffer are full",
+           text("pipeline took %ju MiB although the child has read nothing",
+                (uintmax_t)program_input_taken(p) >> 20));
+    gate_open("gate", 1);
+    expect_status(p, 5, "the status of the child");
+    const char *read = file_text("read", NULL, "the child counts what it reads");
+    EXPECT(strcmp(read, text("%d", (int)LARGE)) == 0, "the child gets all of our stdin", read);
+}

@@ -1,0 +1,170 @@
+/* Exit statuses, stages that cannot start, failures of pipeline's own, whom it waits for. */
+#include "suites/pipe/peer/pipe.h"
+
+#include <signal.h>
+#include <string.h>
+
+static void expect_run(struct program *p, int status, const char *expected)
+{
+    program_start(p);
+    program_close_input(p);
+    expect_status(p, status, expected);
+}
+
+TEST(status, order_of_ends, "whichever stage ends first, each status is taken for its own stage")
+{
+    enum { STAGES = 4 };
+    struct random r = random_from_test();
+
+    for (int i = 0; i < STAGES; i++)
+        gate_make(text("gate%d", i));
+    for (int run = 0; run < 2; run++) {
+        bool pipefail = run == 1;
+        int order[STAGES] = {3, 1, 0, 2}, status[STAGES];
+        if (pipefail)
+            random_shuffle(&r, order, STAGES, sizeof *order);
+        struct program *p = pipeline("%s", pipefail ? "-o pipefail" : "");
+        for (int i = 0; i < STAGES; i++) {
+            status[i] = pipefail && i >= 2 ? 0 : between(&r, 3, 40) + 20 * i;
+            program_words(p, "%s @ await gate%d arrive end%d%d exit %d", i == 0 ? "" : "|", i, run,
+                          i, status[i]);
+        }
+        program_start(p);
+        for (int i = 0; i < STAGES; i++) {
+            gate_open(text("gate%d", order[i]), 1);
+            file_wait(p, text("end%d%d", run, order[i]), "the stages run, all at once");
+        }
+        expect_status(p, pipefail ? status[1] : status[STAGES - 1],
+                      pipefail ? "the rightmost stage that failed is the second of four"
+                               : "the last stage's, although it ended before the others");
+    }
+}
+
+TEST(status, pipefail_kinds, "-o pipefail counts signals, SIGPIPE too, and stages that can't start")
+{
+    struct random r = random_from_test();
+
+    expect_run(pipeline("-o pipefail @ kill 15 | @ drain"), 143,
+               "the first stage died of SIGTERM: 128+15");
+    expect_run(pipeline("-o pipefail no-such-%s | @ drain", word(&r)), 127,
+               "there is no program of the first stage's name");
+    expect_run(pipeline("-o pipefail @ emit 1 0 | @ take 1"), 141,
+               "the first stage died of SIGPIPE once nobody read any more: 128+13");
+    expect_run(pipeline("@ emit 1 0 | @ take 1 exit 7"), 7,
+               "without the option the last stage's status, whatever the first died of");
+    expect_run(pipeline("-o pipefail @ exit 5 | no-such-%s", word(&r)), 127,
+               "the rightmost stage that failed is one that can't start");
+}
+
+TEST(status, not_found, "127 for a program that is not there, in any position, however it is named")
+{
+    struct random r = random_from_test();
+    const char *name = word(&r);
+
+    expect_run(pipeline("@ arrive a | ./%s", name), 127, "there is no such file here");
+    expect_run(pipeline("@ arrive b | /no-such-folder/%s", name), 127, "there is no such folder");
+    expect_run(pipeline("@ arrive c | no-such-%s | @ drain arrive d exit 7", name), 7,
+               "only the middle stage can't start: the last one sees the end of its input");
+    for (const char *file = "abcd"; *file != '\0'; file++)
+        file_text(text("%c", *file), NULL, "the stages around one that can't start run");
+    expect_run(pipeline("no-such-%s", name), 127, "the only stage can't start");
+}
+
+TEST(status, not_executable, "126 for a file without x, and for a folder, in any position")
+{
+    file_make("plain", "a text, no program\n", 0644);
+    directory_make_here("folder");
+    expect_run(pipeline("@ arrive a | ./folder"), 126, "a folder can't be executed");
+    expect_run(pipeline("@ arrive b | /usr"), 126, "a folder can't be executed");
+    expect_run(pipeline("./plain | @ drain arrive c exit 7"), 7,
+               "the first stage can't start, the last runs");
+    expect_run(pipeline("-o pipefail ./plain | @ drain"), 126,
+               "the file is there, and not executable");
+    for (const char *file = "abc"; *file != '\0'; file++)
+        file_text(text("%c", *file), NULL, "the stage beside one that can't start runs");
+}
+
+TEST(status, script, "an executable file without #! is run by /bin/sh, with its arguments")
+{
+    struct random r = random_from_test();
+    const char *said = word(&r);
+    int status = between(&r, 3, 89);
+
+    file_make("script", "echo \"$1\"\nexit $2\n", 0755);
+    struct program *p = pipeline("./script %s 0 | @ copy exit %d", said, status);
+    program_start(p);
+    expect_bytes(p, text("%s\n", said), strlen(said) + 1, "what the script prints");
+    expect_status(p, status, "the status of the last stage");
+    expect_run(pipeline("@ exit 3 | ./script x %d", status), status, "the status of the script");
+}
+
+TEST(status, own_failure, "1, and a word on stderr, when pipeline itself fails")
+{
+    /* The shell lowers the limit, since the sandbox needs descriptors of its own to begin with; the
+     * file of pipeline is its parent's. Within 4 there is room for one descriptor, and a pipe has
+     * two ends. */
+    for (int i = 0; i < 2; i++) {
+        for (int allowed = 4; allowed <= 32; allowed *= 8) {
+            struct program *p = pipeline("sh -c");
+            const char *probe = tool_path("probe");
+            program_arg(p, text("ulimit -n %d; exec /proc/$PPID/exe %s", allowed,
+                                i == 0 ? text("'%s' exit 7 '|' '%s' exit 8", probe, probe)
+                                       : text("--coprocess '%s' exit 8", probe)));
+            program_start(p);
+            program_close_input(p);
+            expect_status(p, allowed == 4 ? 1 : 8,
+                          allowed == 4 ? "no pipe can be made, because no more descriptors are "
+                                         "allowed"
+                                       : "with descriptors enough the status of the last stage");
+            if (allowed == 4)
+                expect_error_line(p);
+            expect_no_orphans(p);
+        }
+    }
+}
+
+TEST(status, no_more_processes,
+     "1 when no more processes are allowed; the started ones are waited for")
+{
+    enum { STAGES = 30, ALLOWED = 4 };
+
+    gate_make("gate");
+    struct program *p = pipeline("@ await gate");
+    for (int i = 1; i < STAGES; i++)
+        program_words(p, "| @ await gate");
+    program_limit_processes(p, ALLOWED);
+    program_start(p);
+    wait_quiet_or_end(p, "pipeline starts what it can, and waits for that");
+    gate_open("gate", STAGES);
+    expect_status(p, 1, "a stage could not be forked, because no more processes are allowed");
+    expect_error_line(p);
+    expect_no_orphans(p);
+
+    p = pipeline("@ exit 7 | @ exit 8 | @ exit 9");
+    program_start(p);
+    expect_status(p, 9, "with processes enough the last stage's status");
+}
+
+TEST(status, foreign_child, "pipeline waits for its own children only")
+{
+    /* A stage that starts a program in the background and then becomes a pipeline: that program is
+     * then a child of the pipeline too. The stage's parent is a pipeline, so its file is known. */
+    gate_make("gate");
+    for (int ended = 0; ended < 2; ended++) {
+        struct program *p = pipeline("sh -c");
+        program_arg(p, text("'%s' %s & exec /proc/$PPID/exe '%s' exit 4 '|' '%s' exit 5",
+                            tool_path("probe"), ended ? "exit 9" : "arrive foreign await gate",
+                            tool_path("probe"), tool_path("probe")));
+        program_start(p);
+        expect_status(p, 5,
+                      ended ? "the last stage's; a child that pipeline did not start itself "
+                              "ended with 9"
+                            : "the last stage's; a child that pipeline did not start itself "
+                              "still runs");
+        if (!ended) {
+            file_text("foreign", NULL, "the program in the background runs");
+            gate_open("gate", 1);
+        }
+        program_wait_output_end(p, 1); /* it holds our stdout: now it has ended, too */
+    }
+}

@@ -1,0 +1,372 @@
+/* Starting pipelines, events, and the expectations that most tests share. */
+#include "suites/pipe/peer/pipe.h"
+#include "suites/pipe/peer/pattern.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "support/clock.h"
+#include "support/files.h"
+
+enum { LINE_MAX_BYTES = 1 << 16, FILE_MAX_BYTES = 1 << 21, GATES_MAX = 16 };
+
+/* The suite's own failure, not the student's. */
+static _Noreturn void broken(const char *what, const char *name)
+{
+    fprintf(stderr, "pipe suite: %s '%s': %s\n", what, name, strerror(errno));
+    abort();
+}
+
+/* ---- starting ---- */
+
+static void add_words(struct program *p, const char *format, va_list args)
+{
+    static char line[LINE_MAX_BYTES];
+    int n = vsnprintf(line, sizeof line, format, args);
+    if (n < 0 || (size_t)n >= sizeof line)
+        broken("line too long", format);
+    char *rest = line;
+    for (char *w; (w = strsep(&rest, " ")) != NULL;) {
+        if (*w != '\0')
+            program_arg(p, strcmp(w, "@") == 0 ? tool_path("probe") : text("%s", w));
+    }
+}
+
+void program_words(struct program *p, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    add_words(p, format, args);
+    va_end(args);
+}
+
+struct program *pipeline(const char *format, ...)
+{
+    struct program *p = program_new("pipeline");
+    va_list args;
+    va_start(args, format);
+    add_words(p, format, args);
+    va_end(args);
+    return p;
+}
+
+const char *word(struct random *r)
+{
+    char letters[16];
+    random_word(r, letters, (size_t)between(r, 4, 11));
+    return text("%s", letters);
+}
+
+int between(struct random *r, int from, int to)
+{
+    return from + (int)random_below(r, (uint64_t)(to - from + 1));
+}
+
+const void *pattern_bytes(uint64_t seed, size_t len)
+{
+    unsigned char *block = pattern_make(seed), *bytes = malloc(len + 1);
+    if (block == NULL || bytes == NULL)
+        broken("no memory", "pattern");
+    for (size_t done = 0, n; done < len; done += n) {
+        n = len - done < PATTERN_CHUNK ? len - done : PATTERN_CHUNK;
+        memcpy(bytes + done, pattern_at(block, done), n);
+    }
+    free(block);
+    return bytes; /* until the worker ends */
+}
+
+void pipe_make(int ends[2])
+{
+    struct stat s;
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        broken("cannot make", "a pipe");
+    /* Owned by the slot, so that it can be opened again through /proc/self/fd. */
+    if (stat(test_directory(), &s) != 0 ||
+        (geteuid() == 0 && fchown(ends[0], s.st_uid, s.st_gid) != 0))
+        broken("cannot give away", "a pipe");
+}
+
+/* ---- events ---- */
+
+static struct {
+    const char *name;
+    int fd;
+} gates[GATES_MAX];
+static size_t gate_count;
+
+static const char *path_of(const char *name)
+{
+    return text("%s/%s", test_directory(), name);
+}
+
+/* What the suite makes belongs to the slot. */
+static void give_away(const char *path)
+{
+    struct stat s;
+    if (stat(test_directory(), &s) != 0 || (geteuid() == 0 && chown(path, s.st_uid, s.st_gid) != 0))
+        broken("cannot give away", path);
+}
+
+void gate_make(const char *name)
+{
+    const char *path = path_of(name);
+    if (gate_count == GATES_MAX)
+        broken("too many gates", name);
+    if (mkfifo(path, 0600) != 0)
+        broken("cannot make the gate", path);
+    /* Held open both ways, so that no stage waits in open(), and nobody's byte is lost. */
+    int fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0)
+        broken("cannot open the gate", path);
+    give_away(path);
+    gates[gate_count].name = text("%s", name);
+    gates[gate_count++].fd = fd;
+}
+
+void gate_open(const char *name, int count)
+{
+    for (size_t i = 0; i < gate_count; i++) {
+        if (strcmp(gates[i].name, name) != 0)
+            continue;
+        while (count-- > 0)
+            if (write(gates[i].fd, "", 1) != 1)
+                broken("cannot open the gate", name);
+        return;
+    }
+    broken("no such gate", name);
+}
+
+bool file_there(const char *name)
+{
+    struct stat s;
+    return lstat(path_of(name), &s) == 0;
+}
+
+struct file_waiter {
+    struct program *p;
+    const char *name;
+};
+
+static bool file_came(void *context)
+{
+    struct file_waiter *w = context;
+    return file_there(w->name) || program_has_ended(w->p);
+}
+
+void file_wait(struct program *p, const char *name, const char *what)
+{
+    struct file_waiter w = {p, name};
+    wait_until(file_came, &w, what);
+    if (!file_there(name))
+        test_fail(NULL, what,
+                  text("the pipeline ended before that: %s", status_sentence(program_wait(p))));
+}
+
+static bool file_came_alone(void *context)
+{
+    return file_there(context);
+}
+
+const char *file_text(const char *name, size_t *len, const char *what)
+{
+    struct strbuf bytes = STRBUF_INIT;
+    struct error err = {0};
+    char *path = (char *)text("%s", name);
+
+    /* A right pipeline has waited for the stage that makes it. */
+    if (!file_there(name) && !wait_until_or_stuck(file_came_alone, path, what))
+        test_fail(NULL, what, "no stage has got that far: it was not started, or ended early");
+    if (file_read(path_of(name), FILE_MAX_BYTES, &bytes, &err) != 0)
+        test_fail(NULL, what, "what the stage left is no readable file");
+    if (len != NULL)
+        *len = bytes.len;
+    return bytes.text == NULL ? "" : bytes.text; /* kept until the worker ends */
+}
+
+void file_make(const char *name, const char *contents, unsigned mode)
+{
+    const char *path = path_of(name);
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0 || file_write_all(fd, contents, strlen(contents)) != 0 || fchmod(fd, mode) != 0 ||
+        close(fd) != 0)
+        broken("cannot make", path);
+    give_away(path);
+}
+
+void directory_make_here(const char *name)
+{
+    const char *path = path_of(name);
+    if (mkdir(path, 0755) != 0)
+        broken("cannot make", path);
+    give_away(path);
+}
+
+/* ---- expectations ---- */
+
+static const char *error_text(struct program *p)
+{
+    size_t len;
+    const char *bytes = program_output(p, 2, &len);
+    return len == 0 ? "nothing on stderr" : text("on stderr: %s", quoted(bytes, len, 200));
+}
+
+void expect_status(struct program *p, int status, const char *expected)
+{
+    int got = program_wait(p);
+    if (WIFEXITED(got) && WEXITSTATUS(got) == status)
+        return;
+    const char *hint = "";
+    if (WIFEXITED(got) && WEXITSTATUS(got) == 90)
+        hint = ": a stage says that its input is not what was sent to it";
+    else if (WIFEXITED(got) && WEXITSTATUS(got) == 91)
+        hint = ": a stage got EPIPE instead of SIGPIPE, so it started with SIGPIPE ignored";
+    else if (WIFSIGNALED(got) && WTERMSIG(got) == SIGPIPE)
+        hint = ": pipeline itself must not die of a reader that is gone";
+    else if (WIFSIGNALED(got))
+        hint = ": the signal of a stage is 128+N as pipeline's exit status, not its own death";
+    test_fail(NULL, text("exit status %d: %s", status, expected),
+              text("%s%s (%s)", status_sentence(got), hint, error_text(p)));
+}
+
+void expect_bytes(struct program *p, const void *bytes, size_t len, const char *expected)
+{
+    program_wait(p);
+    program_wait_output_end(p, 1);
+    size_t kept;
+    const char *got = program_output(p, 1, &kept);
+    uint64_t total = program_output_total(p, 1);
+    if (total == len && kept == len && memcmp(got, bytes, len) == 0)
+        return;
+    size_t same = 0;
+    while (same < kept && same < len && got[same] == ((const char *)bytes)[same])
+        same++;
+    test_fail(NULL, text("%s: %s", expected, quoted(bytes, len, 120)),
+              total == 0 ? text("no output at all (%s)", error_text(p))
+                         : text("%" PRIu64 " bytes instead of %zu, different from byte %zu on: %s",
+                                total, len, same, quoted(got, kept, 120)));
+}
+
+void expect_links(struct program *p, const uint64_t *counts, size_t count)
+{
+    char want[LINE_MAX_BYTES];
+    size_t len = 0, kept;
+    for (size_t i = 0; i < count; i++)
+        len += (size_t)snprintf(want + len, sizeof want - len, "link %zu: %" PRIu64 " bytes\n",
+                                i + 1, counts[i]);
+    program_wait(p);
+    program_wait_output_end(p, 2);
+    const char *got = program_output(p, 2, &kept);
+    if (kept == len && memcmp(got, want, len) == 0)
+        return;
+    test_fail(NULL,
+              count == 0 ? "no line on stderr: there is no link"
+                         : text("on stderr one line a link, in order, each with what went through "
+                                "it: %s",
+                                quoted(want, len, 400)),
+              kept == 0 ? "nothing on stderr" : quoted(got, kept, 400));
+}
+
+void expect_refused(const char *words, const char *why)
+{
+    struct program *p = pipeline("%s", words);
+    const char *expected = text("exit status 2, a usage line on stderr, and nothing started for "
+                                "'pipeline %s' (@ is the suite's probe): %s",
+                                words, why);
+    program_start(p);
+    program_close_input(p);
+    int got = program_wait(p);
+    program_wait_output_end(p, 2);
+    EXPECT(WIFEXITED(got) && WEXITSTATUS(got) == 2, expected, status_sentence(got));
+    EXPECT(program_output_total(p, 2) > 0, expected, "nothing on stderr");
+    EXPECT(program_output_total(p, 1) == 0, expected, "output on stdout");
+}
+
+/* ---- asleep ---- */
+
+struct quiet {
+    struct program *p;
+    struct activity last;
+    int64_t since;
+    double cpu_from; /* processor time when the waiting began, -1: not yet known */
+    int woken;       /* how often all were asleep, and had run since the last look */
+    int64_t begun;
+    bool busy, polls;
+};
+
+static double cpu_of_all(pid_t root)
+{
+    struct process_list list;
+    double seconds = process_cpu_seconds(root);
+    process_descendants(root, &list);
+    for (size_t i = 0; i < list.count; i++)
+        seconds += process_cpu_seconds(list.pid[i]);
+    return seconds;
+}
+
+static bool is_quiet(void *context)
+{
+    struct quiet *q = context;
+    if (program_has_ended(q->p))
+        return true;
+    pid_t pid = program_pid(q->p);
+    struct activity now = activity_sample(pid);
+    int64_t time = clock_ns();
+    bool same = q->since != 0 && activity_same(&now, &q->last);
+    if (!now.all_asleep || !same) {
+        q->woken += now.all_asleep;
+        q->last = now;
+        q->since = time;
+    } else if (time - q->since >= BLOCKED_MS * (int64_t)NS_PER_MS) {
+        return true;
+    }
+    double cpu = cpu_of_all(pid);
+    if (q->cpu_from < 0) {
+        q->cpu_from = cpu;
+        q->begun = time;
+    }
+    q->busy = cpu - q->cpu_from > 0.5;
+    q->polls = q->woken > 100 && time - q->begun > 2 * NS_PER_S;
+    return q->busy || q->polls;
+}
+
+void wait_quiet(struct program *p, const char *what)
+{
+    wait_quiet_or_end(p, what);
+    if (program_has_ended(p))
+        test_fail(NULL, what, text("the pipeline ended: %s", status_sentence(program_wait(p))));
+}
+
+void wait_quiet_or_end(struct program *p, const char *what)
+{
+    struct quiet q = {.p = p, .cpu_from = -1};
+    wait_until(is_quiet, &q, what);
+    if (q.busy)
+        test_fail(NULL, what, "it does not come to rest: it goes on burning processor time");
+    if (q.polls)
+        test_fail(NULL, what, "it wakes up again and again although nothing happens");
+}
+
+void expect_idle(struct program *p, const char *when)
+{
+    wait_quiet(p, text("pipeline sleeps in the kernel while %s: no loop that asks again and again, "
+                       "and no poll() that returns at once for an end that is closed",
+                       when));
+}
+
+void expect_same_peak(struct program *small, struct program *large)
+{
+    long more = program_peak_kb(large) - program_peak_kb(small);
+    EXPECT(more <= 16 * 1024,
+           "as much memory for a large stream as for a small one: what has been written is "
+           "forgotten, and nothing piles up",
+           text("the large stream took %ld MiB more", more / 1024));
+}

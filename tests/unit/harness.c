@@ -1,0 +1,776 @@
+/* The harness notices what it promises to notice, and says so in words that help. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "harness/harness.h"
+#include "harness/internal.h"
+#include "course/manifest.h"
+#include "support/clock.h"
+#include "support/files.h"
+#include "support/memory.h"
+
+/* ---- running a scenario ---- */
+
+/*
+ * What fails in a harness ends the test, so a test of the harness can't be the process that fails.
+ * scenario() forks; the child is what a worker is in a real run: it reads a job, starts programs
+ * (tests/unit/programs) in the sandbox, and ends by _exit. The parent asserts on the board.
+ */
+struct options {
+    int seconds;
+    unsigned excludes;
+};
+
+static void over(void)
+{
+    harness_end();
+    _exit(0);
+}
+
+static const char *programs_folder(void)
+{
+    static char path[4096];
+    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 32);
+    cr_assert(n > 0);
+    path[n] = '\0';
+    strcpy(strrchr(path, '/'), "/programs");
+    return path;
+}
+
+static const struct board *scenario_with(void (*body)(void), struct options options)
+{
+    struct error err = ERROR_INIT;
+    struct job_test test = {"unit/scenario", 4711, options.seconds > 0 ? options.seconds : 20};
+    struct job job = {.programs = programs_folder(), .tests = &test, .test_count = 1};
+    char *work = directory_make_private(&err);
+    cr_assert_not_null(work, "%s", err.text);
+    cr_assert_eq(chmod(work, 0711), 0);
+    cr_assert_eq(slot_open(&job.slot, work, 0, &err), 0, "%s", err.text);
+    char *board_path = path_join(job.slot.private, "board");
+    char *job_path = path_join(job.slot.private, "job");
+    job.board = board_path;
+    job.tools = job.programs;
+    policy_init(&job.policy);
+    job.policy.own_ids = job.slot.own_ids;
+    job.policy.uid = job.slot.uid;
+    job.policy.gid = job.slot.gid;
+    job.policy.directory = xstrdup(job.slot.directory);
+    job.policy.cpu_seconds = 2;
+    job.policy.descriptors = 256;
+    job.policy.excludes = options.excludes;
+    policy_allow_system(&job.policy);
+    policy_allow(&job.policy, job.programs, PATH_READ | PATH_EXECUTE);
+    policy_allow(&job.policy, job.slot.directory, PATH_READ | PATH_WRITE);
+    struct board *board = board_map(board_path, true, &err);
+    cr_assert_not_null(board, "%s", err.text);
+    cr_assert_eq(job_write(&job, job_path, &err), 0, "%s", err.text);
+    setenv("IPCLAB_JOB", job_path, 1);
+    pid_t pid = fork();
+    if (pid == 0) {
+        harness_begin_as("unit/scenario", over);
+        body();
+        harness_passed();
+        over();
+    }
+    int status;
+    cr_assert_eq(waitpid(pid, &status, 0), pid);
+    slot_close(&job.slot);
+    policy_release(&job.policy);
+    tree_remove_at(AT_FDCWD, work);
+    free(work);
+    cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the scenario's process ended with %x",
+              (unsigned)status);
+    return board;
+}
+
+static const struct board *scenario(void (*body)(void))
+{
+    return scenario_with(body, (struct options){0});
+}
+
+#define assert_verdict(board, wanted)                                                              \
+    cr_assert_eq(atomic_load(&(board)->verdict), wanted, "verdict %d: expected: %s; got: %s",      \
+                 atomic_load(&(board)->verdict), (board)->expected, (board)->got)
+#define assert_says(text, part)                                                                    \
+    cr_assert_not_null(strstr(text, part), "'%s' does not hold '%s'", text, part)
+
+static struct program *start(const char *what, const char *arg)
+{
+    struct program *p = program_new("misbehave");
+    program_args(p, what, arg, NULL);
+    program_start(p);
+    return p;
+}
+
+/* ---- a program that behaves ---- */
+
+static void copies(void)
+{
+    struct program *p = start("copy", NULL);
+    cr_assert_eq(program_send_text(p, "hello\n"), 6);
+    size_t len;
+    if (strcmp(program_read_line(p, 1, &len), "hello") != 0 || len != 5)
+        test_fail(NULL, "the line", "another");
+    program_close_input(p);
+    expect_exit(p, 0);
+    expect_output_text(p, "hello\n");
+    expect_errors_empty(p);
+    expect_no_orphans(p);
+}
+
+Test(harness, passes_a_program_that_does_as_it_should)
+{
+    const struct board *b = scenario(copies);
+    assert_verdict(b, BOARD_PASSED);
+    cr_assert_str_eq(b->transcript,
+                     "$ misbehave copy\n"
+                     "> 6 bytes to the standard input of misbehave: \"hello\\n\"\n"
+                     "> end of the standard input of misbehave\n"
+                     "misbehave ended: exit status 0\n"
+                     "misbehave wrote 6 bytes to its standard output: \"hello\\n\"\n");
+    cr_assert_eq(atomic_load(&b->orphans), 0);
+    cr_assert_gt(atomic_load(&b->started_ns), 0);
+}
+
+static void carries_a_lot(void)
+{
+    struct program *p = start("copy", NULL);
+    program_expect_pattern(p, 1, 99);
+    program_queue_pattern(p, 99, 64 << 20);
+    program_close_input(p);
+    expect_exit(p, 0);
+    program_wait_output_end(p, 1);
+    if (program_output_total(p, 1) != 64 << 20 || program_input_taken(p) != 64 << 20)
+        test_fail(NULL, "64 MiB", "less");
+    if (program_peak_kb(p) > 32 << 10)
+        test_fail(NULL, "constant memory", text("%ld KiB", program_peak_kb(p)));
+}
+
+Test(harness, checks_a_stream_without_keeping_it)
+{
+    assert_verdict(scenario(carries_a_lot), BOARD_PASSED);
+}
+
+static void changes_a_byte(void)
+{
+    struct program *p = program_new_peer("/bin/sh");
+    program_args(p, "-c", "head -c 100000; printf x; cat", NULL);
+    program_start(p);
+    program_expect_pattern(p, 1, 5);
+    program_queue_pattern(p, 5, 300000);
+    program_close_input(p);
+    expect_exit(p, 0);
+    program_wait_output_end(p, 1);
+}
+
+Test(harness, finds_a_byte_that_is_too_much)
+{
+    const struct board *b = scenario(changes_a_byte);
+    assert_verdict(b, BOARD_FAILED);
+    assert_says(b->got, "byte 100001 of the standard output of sh is \"x\"");
+}
+
+static void shows_its_start(void)
+{
+    struct program *p = program_new("misbehave");
+    program_args(p, "show-start", NULL);
+    program_ignore_signal(p, SIGPIPE);
+    program_block_signal(p, SIGUSR1);
+    program_start(p);
+    expect_exit(p, 0);
+    expect_output_text(p, "ignored: 13\nblocked: 10\nsession: own\n");
+}
+
+Test(harness, starts_with_the_signals_and_session_that_were_asked_for)
+{
+    assert_verdict(scenario(shows_its_start), BOARD_PASSED);
+}
+
+static void lists_descriptors(void)
+{
+    int given[2];
+    cr_assert_eq(pipe2(given, O_CLOEXEC), 0);
+    struct program *p = start("descriptors", NULL);
+    expect_exit(p, 0);
+    expect_output_text(p, "0 1 2 \n");
+    p = program_new("misbehave");
+    program_args(p, "descriptors", NULL);
+    program_stream(p, 0, STREAM_CLOSED);
+    program_give(p, 9, given[1]);
+    program_give(p, 4, given[0]);
+    program_start(p);
+    expect_exit(p, 0);
+    expect_output_text(p, "1 2 4 9 \n");
+    /* The same as 0, 1, 2 of the program, whatever numbers they have here. */
+    p = program_new_peer("/bin/sh");
+    program_args(p, "-c", "echo to stderr >&2; echo to stdout", NULL);
+    program_stream(p, 2, STREAM_SAME);
+    program_start(p);
+    expect_exit(p, 0);
+    expect_output_text(p, "to stderr\nto stdout\n");
+}
+
+Test(harness, gives_the_descriptors_that_were_asked_for_and_no_other)
+{
+    assert_verdict(scenario(lists_descriptors), BOARD_PASSED);
+}
+
+/* ---- stuck, out of time, spinning ---- */
+
+static void waits_for_end_of(const char *what)
+{
+    expect_exit(start(what, NULL), 0);
+}
+
+static void sleeps(void)
+{
+    waits_for_end_of("sleep");
+}
+
+Test(harness, sees_that_a_sleeper_is_stuck_long_before_its_time_is_over)
+{
+    int64_t begun = clock_ns();
+    const struct board *b = scenario(sleeps);
+    assert_verdict(b, BOARD_FAILED);
+    assert_says(b->expected, "misbehave ends with exit status 0");
+    assert_says(b->got, "all processes wait");
+    assert_says(b->got, "misbehave waits for a signal (pause)");
+    cr_assert_lt(clock_ns() - begun, 15 * NS_PER_S);
+    cr_assert_geq(atomic_load(&b->waited_ms), STUCK_MS);
+}
+
+static void stops(void)
+{
+    waits_for_end_of("stop");
+}
+
+Test(harness, sees_a_program_that_stops_itself)
+{
+    const struct board *b = scenario(stops);
+    assert_verdict(b, BOARD_FAILED);
+    assert_says(b->got, "misbehave is stopped by a signal");
+}
+
+static void naps(void)
+{
+    struct program *p = start("nap", NULL);
+    program_wait_blocked(p, "misbehave waits for its input");
+}
+
+Test(harness, does_not_take_short_sleeps_for_blocked_or_stuck)
+{
+    const struct board *b = scenario_with(naps, (struct options){.seconds = 4});
+    assert_verdict(b, BOARD_TIMEOUT);
+    assert_says(b->expected, "misbehave waits for its input");
+}
+
+static void one_thread_spins(void)
+{
+    struct program *p = start("thread-spins", NULL);
+    program_wait_blocked(p, "misbehave waits");
+}
+
+Test(harness, looks_at_every_thread)
+{
+    const struct board *b = scenario_with(one_thread_spins, (struct options){.seconds = 1});
+    assert_verdict(b, BOARD_TIMEOUT);
+    assert_says(b->got, "1 s were not enough");
+}
+
+static void threads_block(void)
+{
+    struct program *p = start("threads", "3");
+    program_wait_blocked(p, "misbehave waits");
+    if (process_threads(program_pid(p)) != 4)
+        test_fail(NULL, "4 threads", text("%zu", process_threads(program_pid(p))));
+    program_close_input(p);
+    expect_exit(p, 0);
+}
+
+Test(harness, sees_threads_blocked)
+{
+    const struct board *b = scenario(threads_block);
+    assert_verdict(b, BOARD_PASSED);
+    cr_assert_geq(atomic_load(&b->waited_ms), BLOCKED_MS);
+}
+
+static void spins(void)
+{
+    waits_for_end_of("spin");
+}
+
+Test(harness, tells_spinning_from_waiting)
+{
+    const struct board *b = scenario(spins);
+    assert_verdict(b, BOARD_FAILED);
+    assert_says(b->got, "runs in a circle instead of waiting");
+}
+
+static void ends_at_once(void)
+{
+    program_wait_blocked(start("exit", "3"), "misbehave waits for its input");
+}
+
+Test(harness, says_when_a_program_ends_instead_of_waiting)
+{
+    const struct board *b = scenario(ends_at_once);
+    assert_verdict(b, BOARD_FAILED);
+    assert_says(b->got, "it ended with exit status 3");
+}
+
+static void keeps_write_end(void)
+{
+    struct program *p = start("keep-write-end", NULL);
+    program_close_input(p);
+    expect_exit(p, 0);
+}
+
+Test(harness, names_who_holds_the_write_end)
+{
+    const struct board *b = scenario(keeps_write_end);
+    assert_verdict(b, BOARD_FAILED);
+    assert_says(b->got, "misbehave waits for a child to end");
+    assert_says(b->got, "cat waits for input on descriptor 0, a pipe whose write end is still open "
+                        "in: misbehave (descriptor 4)");
+}
+
+static void nobody_feeds(void)
+{
+    waits_for_end_of("copy");
+}
+
+Test(harness, names_itself_where_it_holds_the_other_end)
+{
+    const struct board *b = scenario(nobody_feeds);
+    assert_verdict(b, BOARD_FAILED);
+    assert_says(b->got, "a pipe whose write end is still open in: the grader");
+}
+
+static bool never(void *context)
+{
+    (void)context;
+    return false;
+}
+
+static void nothing_is_left(void)
+{
+    expect_exit(start("exit", "0"), 0);
+    if (wait_until_or_stuck(never, NULL, "a sign"))
+        test_fail(NULL, "false", "true");
+    wait_until(never, NULL, "a sign comes");
+}
+
+Test(harness, does_not_wait_where_nobody_is_left)
+{
+    const struct board *b = scenario(nothing_is_left);
+    assert_verdict(b, BOARD_FAILED);
+    cr_assert_str_eq(b->expected, "a sign comes");
+    assert_says(b->got, "all processes of the test have ended");
+    cr_assert_lt(atomic_load(&b->waited_ms), STUCK_MS);
+}
+
+static void ignores_term(void)
+{
+    struct program *p = start("ignore-term", NULL);
+    program_read_line(p, 1, NULL);
+    program_signal(p, SIGTERM);
+    expect_exit(p, 0);
+}
+
+Test(harness, sees_that_sigterm_is_ignored_and_ends_the_program_all_the_same)
+{
+    const struct board *b = scenario(ignores_term);
+    assert_verdict(b, BOARD_FAILED);
+    assert_says(b->transcript, "! sent SIGTERM to misbehave\n");
+}
+
+/* ---- ends ---- */
+
+static void crashes(void)
+{
+    waits_for_end_of("crash");
+}
+
+static void crashes_while_read(void)
+{
+    struct program *p = start("crash", NULL);
+    if (program_read_line(p, 1, NULL) == NULL) {
+        program_wait(p);
+        test_fail(NULL, "a line", "the end of output");
+    }
+}
+
+static void crash_is_expected(void)
+{
+    struct program *p = start("crash", NULL);
+    expect_killed(p, SIGSEGV);
+    test_fail(NULL, "something else", "it failed");
+}
+
+static void wrong_status(void)
+{
+    expect_exit(start("exit", "3"), 0);
+}
+
+static void kills_itself(void)
+{
+    waits_for_end_of("killed");
+}
+
+static void we_kill_it(void)
+{
+    struct program *p = start("sleep", NULL);
+    program_signal(p, SIGKILL);
+    expect_killed(p, SIGKILL);
+}
+
+Test(harness, makes_a_verdict_of_every_end)
+{
+    const struct board *b = scenario(crashes);
+    assert_verdict(b, BOARD_CRASHED);
+    assert_says(b->got, "killed by signal 11 (SIGSEGV: an access to memory that is not its own)");
+    b = scenario(crashes_while_read);
+    assert_verdict(b, BOARD_CRASHED);
+    assert_says(b->got, "besides: the end of output");
+    b = scenario(crash_is_expected);
+    assert_verdict(b, BOARD_FAILED);
+    cr_assert_str_eq(b->got, "it failed");
+    b = scenario(wrong_status);
+    assert_verdict(b, BOARD_FAILED);
+    cr_assert_str_eq(b->expected, "misbehave ends with exit status 0");
+    cr_assert_str_eq(b->got, "exit status 3");
+    b = scenario(kills_itself);
+    assert_verdict(b, BOARD_FAILED);
+    assert_says(b->got, "which the grader did not send");
+    assert_verdict(scenario(we_kill_it), BOARD_PASSED);
+}
+
+static void leaves_zombies(void)
+{
+    struct program *p = start("zombies", "3");
+    expect_exit(p, 0);
+    if (program_orphans(p) != 3)
+        test_fail(NULL, "3", text("%d", program_orphans(p)));
+    expect_no_orphans(p);
+}
+
+static void daemonises(void)
+{
+    struct program *p = start("daemonise", NULL);
+    expect_exit(p, 0);
+    wait_until_or_stuck(never, NULL, "the daemon settles");
+    expect_no_orphans(p);
+}
+
+Test(harness, counts_what_a_program_leaves)
+{
+    const struct board *b = scenario(leaves_zombies);
+    assert_verdict(b, BOARD_FAILED);
+    assert_says(b->got, "3 left over: misbehave (had ended, was not waited for)");
+    cr_assert_eq(atomic_load(&b->orphans), 3);
+    b = scenario(daemonises);
+    assert_verdict(b, BOARD_FAILED);
+    assert_says(b->got, "1 left over: misbehave");
+}
+
+static void holds_output(void)
+{
+    struct program *p = start("hold-output", NULL);
+    expect_exit(p, 0);
+    expect_no_output(p);
+}
+
+Test(harness, says_who_holds_a_pipe_after_the_end)
+{
+    const struct board *b = scenario(holds_output);
+    assert_verdict(b, BOARD_FAILED);
+    assert_says(b->expected, "everybody closes the standard output of misbehave");
+    assert_says(b->got, "misbehave waits for a signal (pause)");
+}
+
+/* ---- streams ---- */
+
+static void floods(void)
+{
+    struct program *p = start("flood", NULL);
+    if (!program_wait_output(p, 1, 20 << 20))
+        test_fail(NULL, "20 MiB", "less");
+    size_t kept;
+    program_output(p, 1, &kept);
+    if (kept != 1 << 20)
+        test_fail(NULL, "1 MiB is kept", text("%zu", kept));
+    program_close_output(p, 1);
+    expect_killed(p, SIGPIPE);
+}
+
+Test(harness, keeps_a_bounded_part_of_a_flood)
+{
+    assert_verdict(scenario(floods), BOARD_PASSED);
+}
+
+static void keeps_head_and_tail(void)
+{
+    struct program *p = program_new_peer("/bin/sh");
+    program_args(p, "-c", "seq 1 400000", NULL);
+    program_start(p);
+    expect_exit(p, 0);
+    program_wait_output_end(p, 1);
+    size_t kept;
+    const char *bytes = program_output(p, 1, &kept);
+    if (kept != 1 << 20 || memcmp(bytes, "1\n2\n3\n", 6) != 0 ||
+        memcmp(bytes + kept - 14, "399999\n400000\n", 14) != 0)
+        test_fail(NULL, "head and tail", quoted(bytes, kept, 100));
+}
+
+Test(harness, keeps_head_and_tail_in_order)
+{
+    assert_verdict(scenario(keeps_head_and_tail), BOARD_PASSED);
+}
+
+static void never_reads(void)
+{
+    static char bytes[200000];
+    program_send(start("sleep", NULL), bytes, sizeof bytes);
+}
+
+static void closes_input(void)
+{
+    static char bytes[200000];
+    struct program *p = start("close-input", NULL);
+    program_wait_blocked(p, "it sleeps");
+    if (program_send(p, bytes, sizeof bytes) != 0 || !program_input_is_gone(p))
+        test_fail(NULL, "nothing is taken", "something was");
+}
+
+static void takes_some(void)
+{
+    static char bytes[200000];
+    struct program *p = program_new("misbehave");
+    program_args(p, "sleep", NULL);
+    program_pipe_size(p, 4096);
+    program_start(p);
+    size_t n = program_send_some(p, bytes, sizeof bytes);
+    if (n != 4096 || program_send_some(p, bytes, 1) != 0 || program_input_taken(p) != 4096)
+        test_fail(NULL, "4096", text("%zu", n));
+}
+
+Test(harness, notices_who_does_not_read)
+{
+    const struct board *b = scenario(never_reads);
+    assert_verdict(b, BOARD_FAILED);
+    assert_says(b->expected, "misbehave reads its standard input");
+    assert_verdict(scenario(closes_input), BOARD_PASSED);
+    assert_verdict(scenario(takes_some), BOARD_PASSED);
+}
+
+static void holds(void)
+{
+    struct program *p = program_new("misbehave");
+    program_args(p, "flood", NULL);
+    program_hold_output(p, 1, true);
+    program_start(p);
+    program_wait_blocked(p, "a full pipe stops the writer");
+    if (program_output_total(p, 1) != 0)
+        test_fail(NULL, "nothing is drained", "something was");
+    program_hold_output(p, 1, false);
+    if (!program_wait_output(p, 1, 1 << 20))
+        test_fail(NULL, "it goes on", "it does not");
+    program_signal(p, SIGKILL);
+    program_wait(p);
+}
+
+Test(harness, holds_an_output_until_it_is_let_go)
+{
+    assert_verdict(scenario(holds), BOARD_PASSED);
+}
+
+static void wrong_output(void)
+{
+    struct program *p = program_new_peer("/bin/sh");
+    program_args(p, "-c", "seq 1 60; echo 6l; seq 62 100", NULL);
+    program_start(p);
+    struct strbuf want = STRBUF_INIT;
+    for (int i = 1; i <= 100; i++)
+        strbuf_addf(&want, "%d\n", i);
+    expect_exit(p, 0);
+    expect_output(p, want.text, want.len);
+}
+
+Test(harness, shows_the_first_difference)
+{
+    const struct board *b = scenario(wrong_output);
+    assert_verdict(b, BOARD_FAILED);
+    assert_says(b->got, "292 bytes; the first difference is at byte 173 (in line 61)");
+    assert_says(b->got, "6l\\n62");
+}
+
+static void no_error_line(void)
+{
+    struct program *p = start("exit", "1");
+    expect_exit(p, 1);
+    expect_error_line(p);
+}
+
+Test(harness, wants_a_word_on_errors)
+{
+    assert_verdict(scenario(no_error_line), BOARD_FAILED);
+}
+
+/* ---- what the lab excludes ---- */
+
+static void asks_for_a_socket(void)
+{
+    for (int i = 0; i < 2; i++) {
+        struct program *p = start("socket", NULL);
+        expect_exit(p, 0);
+        size_t kept;
+        if (strncmp(program_output(p, 1, &kept), "made", 4) == 0)
+            test_fail(NULL, "a refusal", "a socket");
+    }
+}
+
+Test(harness, answers_what_the_lab_excludes_and_counts_it)
+{
+    const struct board *b =
+        scenario_with(asks_for_a_socket, (struct options){.excludes = EXCLUDE_SOCKETS});
+    assert_verdict(b, BOARD_PASSED);
+    cr_assert_eq(atomic_load(&b->refused_count), 1);
+    cr_assert_str_eq(b->refused[0].call, "socket(AF_INET)");
+    cr_assert_eq(atomic_load(&b->refused_times[0]), 2);
+}
+
+/* ---- memory ---- */
+
+static const char *memory_kind;
+
+static struct program *under_valgrind(const char *what, const char *arg)
+{
+    struct program *p = program_new("misbehave");
+    program_args(p, what, arg, NULL);
+    program_memcheck(p);
+    program_start(p);
+    return p;
+}
+
+static void checks_memory(void)
+{
+    struct program *p = under_valgrind("memory", memory_kind);
+    program_wait(p);
+    expect_memory_clean(p);
+}
+
+Test(harness, finds_what_valgrind_finds)
+{
+    static const char *const kinds[][3] = {
+        {"leak", "memory is lost: 40 bytes in 1 blocks are definitely lost", "(misbehave.c:"},
+        {"write", "writes memory that is not its own", "(misbehave.c:"},
+        {"uninitialised", "decides by a value that was never set", "(misbehave.c:"},
+        {"descriptor", "leaves a descriptor open", "descriptor 3 was opened"},
+        {"exec", "valgrind's report is not whole", "exec"},
+        {"kill", "valgrind's report is not whole", "signal 9"},
+    };
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        memory_kind = kinds[i][0];
+        const struct board *b = scenario(checks_memory);
+        cr_assert_eq(atomic_load(&b->verdict), BOARD_FAILED, "%s", memory_kind);
+        assert_says(b->got, kinds[i][1]);
+        assert_says(b->got, kinds[i][2]);
+    }
+}
+
+static void is_clean_under_valgrind(void)
+{
+    struct program *p = under_valgrind("memory", "clean");
+    expect_exit(p, 7);
+    expect_memory_clean(p);
+    p = under_valgrind("memory", "child");
+    expect_exit(p, 7);
+    expect_memory_clean(p);
+    p = under_valgrind("argv0", NULL);
+    expect_exit(p, 0);
+    expect_output_text(p, "misbehave\n");
+}
+
+Test(harness, lets_a_clean_program_pass_under_valgrind)
+{
+    assert_verdict(scenario(is_clean_under_valgrind), BOARD_PASSED);
+}
+
+static void reaches_for_the_report(void)
+{
+    struct program *p = under_valgrind("write-everywhere", NULL);
+    expect_exit(p, 0);
+    expect_output_text(p, "reached 0\n");
+    expect_memory_clean(p);
+    p = under_valgrind("descriptors", NULL);
+    expect_exit(p, 0);
+    expect_output_text(p, "0 1 2 \n");
+}
+
+static void hides_the_report(void)
+{
+    struct program *p = under_valgrind("write-everywhere", "dup2");
+    program_wait(p);
+    expect_memory_clean(p);
+}
+
+Test(harness, keeps_valgrinds_report_out_of_reach)
+{
+    assert_verdict(scenario(reaches_for_the_report), BOARD_PASSED);
+    const struct board *b = scenario(hides_the_report);
+    assert_verdict(b, BOARD_FAILED);
+    assert_says(b->got, "valgrind's report is not whole");
+}
+
+/* ---- the suite's own mistakes, and messages ---- */
+
+static void sets_too_late(void)
+{
+    program_arg(start("sleep", NULL), "late");
+}
+
+static void starts_what_is_not_there(void)
+{
+    program_start(program_new("nobody"));
+}
+
+Test(harness, calls_its_own_mistakes_broken)
+{
+    const struct board *b = scenario(sets_too_late);
+    assert_verdict(b, BOARD_BROKEN);
+    assert_says(b->got, "'misbehave' has been started already");
+    b = scenario(starts_what_is_not_there);
+    assert_verdict(b, BOARD_BROKEN);
+    assert_says(b->got, "exec: No such file or directory");
+}
+
+Test(harness, quotes_any_bytes)
+{
+    cr_assert_str_eq(quoted("a\n\"\\\x01\xff\xc3\xa4", 8, 50),
+                     "\"a\\n\\\"\\\\\\x01\\xff\xc3\xa4\"");
+    cr_assert_str_eq(quoted("0123456789", 10, 6), "\"0123\" ... 4 more bytes ... \"89\"");
+}
+
+static void notes_a_lot(void)
+{
+    for (int i = 0; i < 5000; i++)
+        test_note("line %d of a transcript that is too long", i);
+}
+
+Test(harness, bounds_the_transcript)
+{
+    const struct board *b = scenario(notes_a_lot);
+    size_t len = atomic_load(&b->transcript_len);
+    cr_assert_lt(len, sizeof b->transcript);
+    cr_assert_eq(strlen(b->transcript), len);
+    cr_assert_str_eq(b->transcript + len - 32, "\n[... the rest is left out ...]\n");
+}

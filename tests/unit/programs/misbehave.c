@@ -1,0 +1,264 @@
+/*
+ * misbehave.c - a program that does, one at a time, everything that the harness promises to notice.
+ *
+ *   misbehave WHAT [ARG]
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static void sleep_forever(void)
+{
+    for (;;)
+        pause();
+}
+
+static void spin(void)
+{
+    volatile unsigned long count = 0;
+    for (;;)
+        count++;
+}
+
+/* Waits by looking again and again: asleep nearly always, and yet not blocked. */
+static void poll_with_sleeps(void)
+{
+    struct timespec t = {.tv_nsec = 3 * 1000 * 1000};
+    for (;;)
+        nanosleep(&t, NULL);
+}
+
+static void *thread_reads(void *unused)
+{
+    char byte;
+    (void)unused;
+    return read(0, &byte, 1) == 1 ? (void *)1 : NULL;
+}
+
+static void threads(int count)
+{
+    pthread_t t[8];
+    for (int i = 0; i < count; i++)
+        pthread_create(&t[i], NULL, thread_reads, NULL);
+    for (int i = 0; i < count; i++)
+        pthread_join(t[i], NULL);
+}
+
+static void *thread_spins(void *unused)
+{
+    spin();
+    return unused;
+}
+
+static void one_thread_spins(void)
+{
+    pthread_t t;
+    pthread_create(&t, NULL, thread_spins, NULL);
+    sleep_forever();
+}
+
+static void daemonise(void)
+{
+    if (fork() > 0)
+        _exit(0);
+    setsid();
+    if (fork() > 0)
+        _exit(0);
+    for (int fd = 0; fd <= 2; fd++)
+        close(fd);
+    sleep_forever();
+}
+
+static void leave_zombies(int count)
+{
+    for (int i = 0; i < count; i++) {
+        siginfo_t info;
+        pid_t child = fork();
+        if (child == 0)
+            _exit(0);
+        waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT); /* sees the end and leaves it */
+    }
+}
+
+static void flood(void)
+{
+    static char bytes[65536];
+    memset(bytes, 'x', sizeof bytes);
+    while (write(1, bytes, sizeof bytes) > 0)
+        ;
+}
+
+/* Its child keeps standard output open after the end. */
+static void hold_output(void)
+{
+    if (fork() == 0)
+        sleep_forever();
+}
+
+static void copy(void)
+{
+    static char bytes[65536];
+    ssize_t n;
+    while ((n = read(0, bytes, sizeof bytes)) > 0)
+        if (write(1, bytes, (size_t)n) != n)
+            _exit(1);
+}
+
+/* The classic: a parent that keeps the writing end, so that its child never sees the end. */
+static void keep_write_end(void)
+{
+    int p[2];
+    if (pipe(p) != 0)
+        _exit(9);
+    if (fork() == 0) {
+        dup2(p[0], 0);
+        close(p[0]);
+        close(p[1]);
+        execlp("cat", "cat", (char *)NULL);
+        _exit(127);
+    }
+    close(p[0]);
+    wait(NULL);
+}
+
+static void list_descriptors(void)
+{
+    for (int fd = 0; fd < sysconf(_SC_OPEN_MAX); fd++)
+        if (fcntl(fd, F_GETFD) >= 0)
+            printf("%d ", fd);
+    printf("\n");
+}
+
+static void write_everywhere(const char *how)
+{
+    int reached = 0;
+    for (int fd = 3; fd <= 2000; fd++) {
+        if (strcmp(how, "dup2") == 0) {
+            if (dup2(fd, 100) == 100)
+                (void)!write(100, "<!--", 4);
+            continue;
+        }
+        if (write(fd, "</valgrindoutput>", 17) > 0)
+            reached++;
+        (void)!pwrite(fd, "x", 1, 0); /* reaches files of valgrind's, but no pipe */
+        close(fd);
+    }
+    printf("reached %d\n", reached);
+}
+
+static void show_start(void)
+{
+    sigset_t mask;
+    sigprocmask(SIG_SETMASK, NULL, &mask);
+    printf("ignored:");
+    for (int i = 1; i < 65; i++) {
+        struct sigaction a;
+        if (sigaction(i, NULL, &a) == 0 && a.sa_handler == SIG_IGN)
+            printf(" %d", i);
+    }
+    printf("\nblocked:");
+    for (int i = 1; i < 65; i++)
+        if (sigismember(&mask, i) == 1)
+            printf(" %d", i);
+    printf("\nsession: %s\n", getsid(0) == getpid() ? "own" : "other");
+}
+
+static int memory(const char *what)
+{
+    char *volatile block = malloc(40);
+    if (strcmp(what, "leak") == 0)
+        block = NULL;
+    else if (strcmp(what, "write") == 0)
+        ((volatile char *)block)[40] = 1;
+    else if (strcmp(what, "uninitialised") == 0 && ((volatile char *)block)[3] == 'x')
+        write(2, "x", 1);
+    else if (strcmp(what, "descriptor") == 0)
+        (void)!open("/dev/null", O_RDONLY);
+    else if (strcmp(what, "exec") == 0)
+        execlp("true", "true", (char *)NULL);
+    else if (strcmp(what, "kill") == 0) { /* valgrind carries a signal to itself out in order */
+        if (fork() == 0)
+            _exit(kill(getppid(), SIGKILL));
+        wait(NULL);
+        pause();
+    } else if (strcmp(what, "crash") == 0)
+        raise(SIGSEGV);
+    else if (strcmp(what, "child") == 0) {
+        if (fork() == 0) {
+            block = malloc(77);
+            block = NULL;
+            _exit(0);
+        }
+        wait(NULL);
+    }
+    free(block);
+    return 7;
+}
+
+int main(int argc, char **argv)
+{
+    const char *what = argc > 1 ? argv[1] : "";
+    const char *arg = argc > 2 ? argv[2] : "";
+    if (strcmp(what, "sleep") == 0)
+        sleep_forever();
+    else if (strcmp(what, "spin") == 0)
+        spin();
+    else if (strcmp(what, "nap") == 0)
+        poll_with_sleeps();
+    else if (strcmp(what, "stop") == 0)
+        raise(SIGSTOP);
+    else if (strcmp(what, "crash") == 0)
+        raise(SIGSEGV);
+    else if (strcmp(what, "abort") == 0)
+        abort();
+    else if (strcmp(what, "killed") == 0)
+        raise(SIGKILL);
+    else if (strcmp(what, "threads") == 0)
+        threads(atoi(arg));
+    else if (strcmp(what, "thread-spins") == 0)
+        one_thread_spins();
+    else if (strcmp(what, "daemonise") == 0)
+        daemonise();
+    else if (strcmp(what, "zombies") == 0)
+        leave_zombies(atoi(arg));
+    else if (strcmp(what, "flood") == 0)
+        flood();
+    else if (strcmp(what, "hold-output") == 0)
+        hold_output();
+    else if (strcmp(what, "copy") == 0)
+        copy();
+    else if (strcmp(what, "keep-write-end") == 0)
+        keep_write_end();
+    else if (strcmp(what, "descriptors") == 0)
+        list_descriptors();
+    else if (strcmp(what, "write-everywhere") == 0)
+        write_everywhere(arg);
+    else if (strcmp(what, "show-start") == 0)
+        show_start();
+    else if (strcmp(what, "memory") == 0)
+        return memory(arg);
+    else if (strcmp(what, "argv0") == 0)
+        printf("%s\n", argv[0]);
+    else if (strcmp(what, "close-input") == 0) {
+        close(0);
+        sleep_forever();
+    } else if (strcmp(what, "ignore-term") == 0) {
+        signal(SIGTERM, SIG_IGN);
+        printf("ready\n");
+        fflush(stdout);
+        sleep_forever();
+    } else if (strcmp(what, "socket") == 0) {
+        int fd = socket(AF_INET, SOCK_STREAM, 0);
+        printf("%s\n", fd < 0 ? strerror(errno) : "made");
+    } else if (strcmp(what, "exit") == 0)
+        return atoi(arg);
+    return 0;
+}
