@@ -59,8 +59,8 @@ verify: deps-test ## prove the suites: reference 100, starter 0, each mutant cau
 	@tests/verify --build $(BUILD) $(if $(FULL),--full) $(LABS)
 
 bench: deps-test ## measure what grading costs beside its floor and beside other tools
-	@$(MAKE) --no-print-directory -s all floors
-	@tests/bench/bench --build $(BUILD)
+	@$(MAKE) --no-print-directory -s all floors $(BUILD)/bench/start
+	@tests/bench/bench --build $(BUILD) $(LABS)
 
 lint: deps-test ## formats, static analysis, both compilers, shell scripts, labs that agree
 	@tests/lint $(BUILD)
@@ -142,6 +142,10 @@ $$(FLOOR)/$(1): $$(sort $$(call suite_objects,$$(FLOOR),$(1),public) \
 	$$(CC) $$(CFLAGS) -o $$@ $$^ $$(ENGINE_LIBS)
 endef
 $(foreach l,$(LABS),$(eval $(call floor_rules,$(l))))
+
+$(BUILD)/bench/%: $(BUILD)/tests/bench/%.o $(BUILD)/libipclab.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -o $@ $^ $(ENGINE_LIBS)
 
 # ---- starters, cut from the references ----
 

@@ -8,6 +8,7 @@
  */
 #include "commands/commands.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -121,11 +122,22 @@ static bool is_heading(const char *handout, const char *heading)
     return false;
 }
 
+/* Whether `id` stands in the handout as a whole, not as the beginning of a longer id. */
+static bool is_named(const char *handout, const char *id)
+{
+    size_t len = strlen(id);
+    for (const char *at = handout; (at = strstr(at, id)); at++) {
+        if (at[len] != '_' && !isalnum((unsigned char)at[len]))
+            return true;
+    }
+    return false;
+}
+
 static void check_handout(struct lint *l)
 {
     for (size_t i = 0; i < l->m.test_count; i++) {
         const struct manifest_test *t = &l->m.tests[i];
-        bool named = strstr(l->handout, t->id) != NULL;
+        bool named = is_named(l->handout, t->id);
         if (!is_heading(l->handout, t->see))
             finding(l, "'%s' sends the student to '%s', which is no heading of the handout", t->id,
                     t->see);

@@ -155,7 +155,8 @@ void expect_no_orphans(struct program *p)
         if (o->owner != p || listed == LISTED_MAX)
             continue;
         strbuf_addf(&names, "%s%s%s", listed++ > 0 ? ", " : "", o->name,
-                    o->zombie || o->reaped ? " (had ended, was not waited for)" : " (still running)");
+                    o->zombie || o->reaped ? " (had ended, was not waited for)"
+                                           : " (still running)");
     }
     const char *got = text("%d left over: %s", p->orphans, names.text);
     strbuf_release(&names);

@@ -298,7 +298,8 @@ static void parse_log(cJSON *findings, const char *log, size_t len)
     for (const char *at = log; at < end;) {
         const char *stop = line_end(at, end), *words = line_words(at, stop);
         const char *next = stop < end ? stop + 1 : end;
-        /* "Open file descriptor 3: /etc/passwd", "Open AF_INET socket 3: 127.0.0.1:1 <-> unbound" */
+        /* "Open file descriptor 3: /etc/passwd", "Open AF_INET socket 3: 127.0.0.1:1 <-> unbound"
+         */
         const char *number = NULL;
         if ((size_t)(stop - words) > sizeof opens && memcmp(words, opens, sizeof opens - 1) == 0) {
             number = memmem(words, (size_t)(stop - words), "descriptor ", 11);

@@ -166,46 +166,43 @@ static void children_by_scan(struct children *c)
         closedir(dir);
 }
 
-static size_t children_of(pid_t pid, pid_t *pids, size_t max)
+/* `single`: it is known to have one thread. */
+static size_t children_of(pid_t pid, bool single, pid_t *pids, size_t max)
 {
     struct children c = {.pid = pid, .pids = pids, .max = max};
-    if (have_children_files())
-        each_task(pid, children_of_task, &c);
-    else
+    if (!have_children_files())
         children_by_scan(&c);
+    else if (single)
+        children_of_task(pid, &c);
+    else
+        each_task(pid, children_of_task, &c);
     return c.count;
 }
 
 size_t observe_own_children(pid_t *pids, size_t max)
 {
-    return children_of(getpid(), pids, max);
+    return children_of(getpid(), false, pids, max);
 }
 
 void process_children(pid_t pid, struct process_list *list)
 {
-    list->count = children_of(pid, list->pid, OBSERVE_MAX);
-}
-
-/* Appends everything below the members from `from` on. */
-static void add_descendants(struct process_list *list, size_t from)
-{
-    for (size_t i = from; i < list->count; i++)
-        list->count +=
-            children_of(list->pid[i], list->pid + list->count, OBSERVE_MAX - list->count);
+    list->count = children_of(pid, false, list->pid, OBSERVE_MAX);
 }
 
 void process_descendants(pid_t pid, struct process_list *list)
 {
     process_children(pid, list);
-    add_descendants(list, 0);
+    for (size_t i = 0; i < list->count; i++)
+        list->count +=
+            children_of(list->pid[i], false, list->pid + list->count, OBSERVE_MAX - list->count);
 }
 
-/* `root` and all below it, with the orphans of the worker; 0: everybody in the test. */
-static void list_activity(pid_t root, struct process_list *list)
+/* Where a sample begins: `root` and the orphans of the worker; 0: all children of the worker. */
+static void list_roots(pid_t root, struct process_list *list)
 {
     static struct process_list own;
     if (root == 0) {
-        process_descendants(getpid(), list);
+        process_children(getpid(), list);
         return;
     }
     list->count = 1;
@@ -218,7 +215,6 @@ static void list_activity(pid_t root, struct process_list *list)
         if (!program)
             list->pid[list->count++] = own.pid[i];
     }
-    add_descendants(list, 0);
 }
 
 static bool count_task(pid_t tid, void *context)
@@ -249,33 +245,52 @@ static uint64_t mix(uint64_t z)
     return z ^ (z >> 33);
 }
 
+static void sample_status(const char *status, pid_t tid, struct activity *a)
+{
+    const char *state = strstr(status, "\nState:\t");
+    char letter = state == NULL ? 'R' : state[8];
+    if (strchr("STtZX", letter) == NULL)
+        a->all_asleep = false;
+    long waits = status_number(status, "\nvoluntary_ctxt_switches:");
+    long others = status_number(status, "\nnonvoluntary_ctxt_switches:");
+    a->switches += (uint64_t)(waits > 0 ? waits : 0) + (uint64_t)(others > 0 ? others : 0);
+    a->tasks += mix((uint64_t)tid * 2 + (letter == 'Z'));
+}
+
 static bool sample_task(pid_t tid, void *context)
 {
     const struct task_walk *w = context;
     char path[64], status[TEXT_MAX];
     snprintf(path, sizeof path, "%d/task/%d/status", (int)w->pid, (int)tid);
-    if (proc_read(status, sizeof status, path) == 0)
-        return true; /* ended meanwhile: the sum of who is there tells */
-    const char *state = strstr(status, "\nState:\t");
-    char letter = state == NULL ? 'R' : state[8];
-    if (strchr("STtZX", letter) == NULL)
-        w->activity->all_asleep = false;
-    long waits = status_number(status, "\nvoluntary_ctxt_switches:");
-    long others = status_number(status, "\nnonvoluntary_ctxt_switches:");
-    w->activity->switches +=
-        (uint64_t)(waits > 0 ? waits : 0) + (uint64_t)(others > 0 ? others : 0);
-    w->activity->tasks += mix((uint64_t)tid * 2 + (letter == 'Z'));
+    if (proc_read(status, sizeof status, path) > 0) /* else ended: the sum of who is there tells */
+        sample_status(status, tid, w->activity);
     return true;
+}
+
+/* All tasks of `pid`; true when it has one only: then its own status file has said everything. */
+static bool sample_process(pid_t pid, struct activity *a)
+{
+    char status[TEXT_MAX];
+    if (observe_read(status, sizeof status, pid, "status") == 0)
+        return true;
+    if (status_number(status, "\nThreads:") <= 1) {
+        sample_status(status, pid, a);
+        return true;
+    }
+    struct task_walk w = {pid, a};
+    each_task(pid, sample_task, &w);
+    return false;
 }
 
 struct activity activity_sample(pid_t root)
 {
     static struct process_list list;
     struct activity a = {.all_asleep = true};
-    list_activity(root, &list);
+    list_roots(root, &list);
     for (size_t i = 0; i < list.count; i++) {
-        struct task_walk w = {list.pid[i], &a};
-        each_task(list.pid[i], sample_task, &w);
+        bool single = sample_process(list.pid[i], &a);
+        list.count +=
+            children_of(list.pid[i], single, list.pid + list.count, OBSERVE_MAX - list.count);
     }
     return a;
 }

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,7 +25,7 @@
 #include "support/clock.h"
 #include "support/text.h"
 
-enum { KERNEL_SIGNALS = 64, WANTED_MAX = GIVEN_MAX + 5 };
+enum { KERNEL_SIGNALS = 64, WANTED_MAX = GIVEN_MAX + 5, CHILD_STACK = 1 << 18 };
 
 /* ---- making one, and its settings ---- */
 
@@ -267,8 +268,9 @@ static int child_descriptors(struct start *s)
     return s->keep;
 }
 
-static _Noreturn void child_run_program(struct start *s)
+static int child_run_program(void *argument)
 {
+    struct start *s = argument;
     struct start_failure failure = {0, "descriptors"};
     umask(022); /* the worker's own is for itself */
     child_signals(s->p);
@@ -296,6 +298,19 @@ failed:
     if (write(keep >= 0 ? keep : s->exec_pipe, &failure, sizeof failure) < 0)
         _exit(126);
     _exit(127);
+}
+
+static pid_t start_child(struct start *s)
+{
+    static char stack[CHILD_STACK] __attribute__((aligned(16)));
+    sigset_t all, old;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &old); /* no handler of ours runs in the child */
+    pid_t pid = clone(child_run_program, stack + sizeof stack, CLONE_VM | CLONE_VFORK | SIGCHLD, s);
+    int error = errno;
+    sigprocmask(SIG_SETMASK, &old, NULL);
+    errno = error;
+    return pid;
 }
 
 static void own_pipe(int fd)
@@ -476,9 +491,7 @@ void program_start(struct program *p)
 #endif
     note_start(p);
     p->started = true;
-    p->pid = fork();
-    if (p->pid == 0)
-        child_run_program(s);
+    p->pid = start_child(s);
     if (p->pid < 0) {
         p->started = false;
         test_broken("can't fork: %s", strerror(errno));

@@ -116,7 +116,7 @@ static void make_environment(struct git *git)
         {"GIT_ATTR_NOSYSTEM", "1"},
         {"GIT_NO_REPLACE_OBJECTS", "1"},
         {"GIT_GRAFT_FILE", "/dev/null"},
-        {"GIT_NO_LAZY_FETCH", "1"}, /* git 2.45; before it, no protocol is allowed */
+        {"GIT_NO_LAZY_FETCH", "1"}, /* git 2.39.4; before it, no protocol is allowed */
         {"GIT_ALLOW_PROTOCOL", "none"},
         {"GIT_OPTIONAL_LOCKS", "0"},
         {"GIT_TERMINAL_PROMPT", "0"},

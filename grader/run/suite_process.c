@@ -170,15 +170,16 @@ static _Noreturn void keep(const struct suite_process *p, const char *suite, int
             alive = alive && pid != runner;
         if (fds[1].revents && alive) {
             told = true;
-            kill(runner, SIGKILL); /* its worker follows by PR_SET_PDEATHSIG */
+            kill(runner, SIGKILL);
         }
     }
     char socket[64]; /* what a killed Criterion leaves behind */
     snprintf(socket, sizeof(socket), "/tmp/criterion_%d.sock", (int)runner);
     unlink(socket);
-    pid_t none[] = {0};
+    /* First by descent: the runner's worker, which is root's, came back to us with its programs. */
     struct error err = ERROR_INIT;
-    int swept = slot_sweep(&p->slot, self, none, NULL, &err);
+    int killed = slot_kill_tree(self, NULL, &err);
+    int swept = killed < 0 ? -1 : slot_sweep(&p->slot, self, NULL, NULL, &err);
     while (waitpid(-1, NULL, WNOHANG) > 0)
         ;
     _exit(swept ? 2 : 0);

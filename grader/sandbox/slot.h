@@ -50,4 +50,10 @@ void slot_release(struct slot *s); /* frees a reopened slot's memory and nothing
 int slot_sweep(const struct slot *s, pid_t keeper, const pid_t *spare, struct leftovers *found,
                struct error *err);
 
+/*
+ * Ends all descendants of `keeper`, whoever they run as, but ourselves and `spare` (ends with 0; may
+ * be NULL). Returns how many live ones there were, or -1 and `err`.
+ */
+int slot_kill_tree(pid_t keeper, const pid_t *spare, struct error *err);
+
 #endif

@@ -12,9 +12,6 @@
 /* Ends all processes of the slot's uid; the number of live ones that there were, -1 and `err`. */
 int slot_kill_uid(const struct slot *s, struct error *err);
 
-/* Ends all descendants of `keeper` but ourselves and `spare`. As slot_kill_uid. */
-int slot_kill_tree(pid_t keeper, const pid_t *spare, struct error *err);
-
 /*
  * Runs `work` in a forked helper that has become the slot's uid and waits for its end. True when it
  * came to it: a program of the same uid may kill the helper first.

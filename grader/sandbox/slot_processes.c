@@ -86,11 +86,18 @@ static void pause_turn(int turn)
 
 /* ---- by uid ---- */
 
+/* What a look at the processes of a uid leaves open: one that was dead may have left a child. */
+enum certainty {
+    CERTAIN,
+    SOMEBODY_VANISHED, /* whoever it was: processes end all the time */
+    ONE_WAS_DEAD,      /* one of the uid */
+};
+
 /*
- * Counts the live processes of `uid`. What was listed and is dead when we look may have left a
- * child behind the place where we read: *uncertain says that there may be more.
+ * Counts the live processes of `uid`. A process that forks and ends all the time may be dead when
+ * we look at it, and its child behind the place where we read: see *certainty.
  */
-static int count_uid(uid_t uid, bool *uncertain, struct error *err)
+static int count_uid(uid_t uid, enum certainty *certainty, struct error *err)
 {
     DIR *proc = open_proc(err);
     const struct dirent *entry;

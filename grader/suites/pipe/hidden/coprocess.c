@@ -74,12 +74,21 @@ TEST(coprocess, input_ends_first,
     EXPECT(strcmp(read, text("%d", (int)MEDIUM)) == 0, "the child gets all of our stdin", read);
 }
 
+/* Starts `p` and takes its stdout away while it is full: with so small a pipe, a pipeline that
+ * writes and waits is in the middle of a write then. */
+static void close_while_writing(struct program *p)
+{
+    program_pipe_size(p, 4096);
+    program_hold_output(p, 1, true);
+    program_start(p);
+    wait_quiet(p, "everything waits while our stdout is full");
+    program_close_output(p, 1);
+}
+
 TEST(coprocess, output_gone, "when nobody takes our stdout the child's output is closed")
 {
     struct program *p = pipeline("--coprocess @ emit 1 0");
-    program_start(p);
-    EXPECT(program_wait_output(p, 1, 1000), "the child's output comes", "it ended");
-    program_close_output(p, 1);
+    close_while_writing(p);
     expect_status(p, 141,
                   "the child dies of SIGPIPE, 128+13, once its output cannot be written, "
                   "although our stdin is open and silent");
@@ -93,9 +102,7 @@ TEST(coprocess, output_gone_input_stays,
 
     struct program *p =
         pipeline("--coprocess @ fill 1 arrive closed check %d %d exit 4", seed, (int)MEDIUM);
-    program_start(p);
-    EXPECT(program_wait_output(p, 1, 1000), "the child's output comes", "it ended");
-    program_close_output(p, 1);
+    close_while_writing(p);
     file_wait(p, "closed", "the child's next write fails");
     program_queue(p, pattern_bytes((uint64_t)seed, MEDIUM), MEDIUM);
     program_close_input(p);

@@ -69,7 +69,7 @@ static void expect_closed_works(const char *option)
     }
 }
 
-TEST(descriptors, closed, "with any of 0, 1 and 2 closed at the start the data goes its way")
+TEST(descriptors, any_closed, "with any of 0, 1 and 2 closed at the start the data goes its way")
 {
     expect_closed_works("");
 }

@@ -143,14 +143,18 @@ TEST(meter, stops_through, "what the last stage no longer takes ends all the sta
     program_start(p);
     expect_status(p, 4, "the status of the last stage; SIGPIPE goes from stage to stage");
 
-    /* The right stage only closes its input, and lives on. */
-    gate_make("gate");
-    p = pipeline("--meter @ fill 1 arrive gone | @ close 0 await gate exit 5");
+    /* The right stage only closes its input, and lives on; then the left one begins to write. */
+    gate_make("left");
+    gate_make("right");
+    p = pipeline("--meter @ await left fill 1 arrive gone | "
+                 "@ close 0 arrive closed await right exit 5");
     program_start(p);
+    file_wait(p, "closed", "the right stage runs");
+    gate_open("left", 1);
     file_wait(p, "gone",
               "the left stage cannot write any more once the right one has closed its "
               "input, although that one runs on");
-    gate_open("gate", 1);
+    gate_open("right", 1);
     expect_status(p, 5, "the status of the last stage");
 }
 

@@ -17,7 +17,7 @@
 #include "support/clock.h"
 #include "support/files.h"
 
-enum { LINE_MAX_BYTES = 1 << 16, FILE_MAX_BYTES = 1 << 21, GATES_MAX = 16 };
+enum { LINE_MAX_BYTES = 1 << 16, FILE_MAX_BYTES = 1 << 21, GATES_MAX = 256 };
 
 /* The suite's own failure, not the student's. */
 static _Noreturn void broken(const char *what, const char *name)
@@ -128,13 +128,14 @@ void gate_make(const char *name)
     if (fd < 0)
         broken("cannot open the gate", path);
     give_away(path);
-    gates[gate_count].name = text("%s", name);
+    gates[gate_count].name = strdup(name);
     gates[gate_count++].fd = fd;
 }
 
 void gate_open(const char *name, int count)
 {
-    for (size_t i = 0; i < gate_count; i++) {
+    /* The newest first: the bench runs all tests in one process. */
+    for (size_t i = gate_count; i-- > 0;) {
         if (strcmp(gates[i].name, name) != 0)
             continue;
         while (count-- > 0)
@@ -219,8 +220,15 @@ static const char *error_text(struct program *p)
     return len == 0 ? "nothing on stderr" : text("on stderr: %s", quoted(bytes, len, 200));
 }
 
+static bool has_ended(void *context)
+{
+    return program_has_ended(context);
+}
+
 void expect_status(struct program *p, int status, const char *expected)
 {
+    /* Not program_wait() at once: one that never ends is to be told with our words. */
+    wait_until(has_ended, p, text("exit status %d: %s", status, expected));
     int got = program_wait(p);
     if (WIFEXITED(got) && WEXITSTATUS(got) == status)
         return;
@@ -239,7 +247,7 @@ void expect_status(struct program *p, int status, const char *expected)
 
 void expect_bytes(struct program *p, const void *bytes, size_t len, const char *expected)
 {
-    program_wait(p);
+    wait_until(has_ended, p, expected);
     program_wait_output_end(p, 1);
     size_t kept;
     const char *got = program_output(p, 1, &kept);

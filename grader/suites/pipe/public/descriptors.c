@@ -55,11 +55,12 @@ TEST(signals, as_started, "stages start with the signal actions and the mask of 
     struct random r = random_from_test();
     for (int i = 0; i < 2; i++) { /* everything default, then not */
         uint32_t set = i == 0 ? 0 : signals_random(&r, 5), blocked = 0;
+        int turn = (int)random_below(&r, 2);
         struct program *p = pipeline("@ signals first%d | @ signals last%d exit 4", i, i);
         for (int s = 1; s <= 31; s++) {
             if (!(set & (UINT32_C(1) << s)))
                 continue;
-            if (random_below(&r, 2) == 0) {
+            if (turn++ % 2 == 0) {
                 program_ignore_signal(p, s);
             } else {
                 program_block_signal(p, s);

@@ -31,11 +31,15 @@ TEST(meter, all_links_at_once, "a link moves while the one before it is full")
     int seed = between(&r, 1, 1 << 30), count = between(&r, 300000, 400000);
 
     /* The middle stage reads nothing until the right one has got its word: link 1 is full then. */
-    gate_make("gate");
-    struct program *p = pipeline("--meter @ emit %d %d | @ say %s await gate check %d %d say %s | "
-                                 "@ echo %zu post gate copy",
+    gate_make("full");
+    gate_make("got");
+    struct program *p = pipeline("--meter @ emit %d %d | "
+                                 "@ await full say %s await got check %d %d say %s | "
+                                 "@ echo %zu post got copy",
                                  seed, count, first, seed, count, last, strlen(first));
     program_start(p);
+    wait_quiet(p, "link 1 is full, since the middle stage does not read yet");
+    gate_open("full", 1);
     expect_status(p, 0,
                   "all links move at once: link 2 carries a word while link 1 is full and "
                   "its reader waits for what that word sets off");

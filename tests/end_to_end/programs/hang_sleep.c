@@ -1,0 +1,8 @@
+/* Sleeps for ever. */
+#include <unistd.h>
+
+int main(void)
+{
+    for (;;)
+        sleep(1000);
+}
