@@ -90,7 +90,7 @@ struct grading {
     struct grading_options options;
     struct course course;
     struct manifest manifest;
-    char *work; /* the private folder of this grading */
+    const char *work; /* the private folder of this grading: work.h owns it */
 
     enum grading_status status;
     struct error reason; /* why the status is not `graded` */

@@ -27,6 +27,7 @@
 #include "support/files.h"
 #include "support/json.h"
 #include "support/memory.h"
+#include "work.h"
 
 static const char usage[] =
     "usage: ipclab grade LAB PATH [OPTION]...\n"
@@ -254,17 +255,6 @@ static int hash_suites(struct grading *g, struct error *err)
     return result;
 }
 
-static int make_work(struct grading *g, struct error *err)
-{
-    g->work = directory_make_private(err);
-    if (!g->work)
-        return -1;
-    /* Others must pass through to the programs; nothing in it can be listed, or read by default. */
-    if (chmod(g->work, 0711))
-        return error_errno(err, "cannot open '%s' to the tests' users", g->work);
-    return 0;
-}
-
 struct stage_clock {
     struct grading *g;
     struct progress *progress;
@@ -387,9 +377,6 @@ static int exit_status(const struct grading *g)
 
 static void release(struct grading *g)
 {
-    if (g->work && tree_remove(g->work) < 0)
-        fprintf(stderr, "ipclab: cannot remove the work folder '%s': %s\n", g->work,
-                strerror(errno));
     for (size_t i = 0; i < g->run_count; i++) {
         struct run *r = &g->runs[i];
         free(r->expected);
@@ -417,7 +404,6 @@ static void release(struct grading *g)
     cJSON_Delete(g->isolation);
     manifest_release(&g->manifest);
     course_release(&g->course);
-    free(g->work);
     free((void *)g->options.tests);
 }
 
@@ -425,6 +411,7 @@ int command_grade(int argc, char **argv)
 {
     struct grading g = {0};
     struct error err = ERROR_INIT;
+    struct work work = WORK_INIT;
     bool quiet = false;
     int status = parse_options(argc, argv, &g.options, &quiet);
     if (status >= 0)
@@ -448,8 +435,12 @@ int command_grade(int argc, char **argv)
     char *manifest = course_manifest(&g.course, g.options.lab);
     int ready = manifest_load(&g.manifest, manifest, &err);
     prepare_emergency(&g);
-    if (ready == 0 && hash_suites(&g, &err) == 0 && make_work(&g, &err) == 0)
+    if (ready == 0 && hash_suites(&g, &err) == 0 && work_open(&work, &err) == 0) {
+        g.work = work.path;
         run_stages(&g, &clock, &err);
+    }
+    if (work_close(&work))
+        fprintf(stderr, "ipclab: the work folder cannot be removed: %s\n", strerror(errno));
     free(manifest);
     if (err.fault == FAULT_USAGE) {
         progress_finish(progress);

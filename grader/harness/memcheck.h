@@ -8,9 +8,13 @@
  *
  * Findings come from valgrind's XML (protocol 4): definite leaks, invalid reads and writes,
  * uninitialised values, bad frees, bad system call parameters; descriptors that the program opened
- * and left open from its text log (valgrind 3.19 leaves them out of the XML). The program's children
- * are not followed over exec, and silent after fork. An XML that does not end (killed, or exec'd out
- * of valgrind) fails the test with that sentence. The exit status is the program's own.
+ * and left open from its text log (valgrind 3.19 leaves them out of the XML). The program's
+ * children are not followed over exec, and silent after fork. An XML that does not end (killed, or
+ * exec'd out of valgrind) fails the test with that sentence, and so does one that the program has
+ * added to. The exit status and argv[0] are the program's own; PATH begins with the program's
+ * folder, which is how valgrind finds it. The limits are the lab's, with six times the processor
+ * time and without one of memory. Where the compiler has inlined a function, its caller is named;
+ * the line is right.
  */
 #ifndef IPCLAB_HARNESS_MEMCHECK_H
 #define IPCLAB_HARNESS_MEMCHECK_H

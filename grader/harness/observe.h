@@ -34,13 +34,14 @@ struct descriptor_list {
 };
 
 char process_state(pid_t pid); /* R S D T t Z X, or 0 when it is gone */
-void process_children(pid_t pid, struct process_list *list);    /* direct ones, zombies too */
-void process_descendants(pid_t pid, struct process_list *list); /* all, nearest first, without pid */
+void process_children(pid_t pid, struct process_list *list); /* direct ones, zombies too */
+void process_descendants(pid_t pid,
+                         struct process_list *list); /* all, nearest first, without pid */
 size_t process_threads(pid_t pid);
 void process_descriptors(pid_t pid, struct descriptor_list *list);
-double process_cpu_seconds(pid_t pid);   /* user and system, its threads, not its children */
-long process_peak_kb(pid_t pid);         /* VmHWM */
-long process_switches(pid_t pid);        /* voluntary and not, over its threads */
+double process_cpu_seconds(pid_t pid); /* user and system, its threads, not its children */
+long process_peak_kb(pid_t pid);       /* VmHWM */
+long process_switches(pid_t pid);      /* voluntary and not, over its threads */
 void process_command(pid_t pid, char name[static 32]); /* comm, escaped */
 
 /*

@@ -7,9 +7,10 @@
  * the start, or calls on a program that never started, are mistakes of the suite and end the test
  * as the grader's fault.
  *
- * The child is started with default signals, an empty mask, descriptors 0, 1, 2 alone, a clean
- * environment (PATH=/usr/bin:/bin, HOME and TMPDIR: the test's folder, LC_ALL=C), in a session of
- * its own, inside the sandbox, with the limits of lab.json. That exec failed is the grader's fault.
+ * The child is started with default signals, an empty mask, umask 022, descriptors 0, 1, 2 alone, a
+ * clean environment (PATH=/usr/bin:/bin, HOME and TMPDIR: the test's folder, LC_ALL=C), in a
+ * session of its own, inside the sandbox, with the limits of lab.json. That exec failed is the
+ * grader's fault.
  */
 #ifndef IPCLAB_HARNESS_PROGRAM_H
 #define IPCLAB_HARNESS_PROGRAM_H
@@ -33,14 +34,15 @@ void program_args(struct program *p, const char *arg, ...) __attribute__((sentin
 void program_argv(struct program *p, const char *const *args); /* NULL at the end */
 
 enum stream {
-    STREAM_PIPE,    /* default: a pipe to the harness */
-    STREAM_NULL,    /* /dev/null */
-    STREAM_CLOSED,  /* the descriptor is closed at the start */
-    STREAM_GIVEN,   /* a descriptor of the suite's: program_give() */
-    STREAM_SAME,    /* stderr only: the same description as stdout */
+    STREAM_PIPE,   /* default: a pipe to the harness */
+    STREAM_NULL,   /* /dev/null */
+    STREAM_CLOSED, /* the descriptor is closed at the start */
+    STREAM_GIVEN,  /* a descriptor of the suite's: program_give() */
+    STREAM_SAME,   /* stderr only: the same description as stdout */
 };
 void program_stream(struct program *p, int fd, enum stream kind); /* fd 0, 1 or 2 */
-/* The program gets a duplicate of `given` as descriptor `fd`; ours stays open. fd may be above 2. */
+/* The program gets a duplicate of `given` as descriptor `fd`; ours stays open. fd may be above 2.
+ */
 void program_give(struct program *p, int fd, int given);
 
 void program_env(struct program *p, const char *name, const char *value);
@@ -57,8 +59,8 @@ void program_start(struct program *p);
 /* ---- input ---- */
 
 /*
- * Sends all of `bytes`, draining outputs meanwhile. Returns how much was taken: less than `len` only
- * when the other end is gone (EPIPE). Stuck or out of time ends the test.
+ * Sends all of `bytes`, draining outputs meanwhile. Returns how much was taken: less than `len`
+ * only when the other end is gone (EPIPE). Stuck or out of time ends the test.
  */
 size_t program_send(struct program *p, const void *bytes, size_t len);
 size_t program_send_text(struct program *p, const char *bytes);
@@ -66,7 +68,8 @@ size_t program_send_text(struct program *p, const char *bytes);
 size_t program_send_some(struct program *p, const void *bytes, size_t len);
 /* Queues `bytes` to be fed in every following wait; returns at once. */
 void program_queue(struct program *p, const void *bytes, size_t len);
-/* Queues `len` bytes of the program's own pattern, made as they are fed (pattern_fill(), random.h). */
+/* Queues `len` bytes of the program's own pattern, made as they are fed (pattern_fill(), random.h).
+ */
 void program_queue_pattern(struct program *p, uint64_t seed, uint64_t len);
 /* Ends the input: closes our end, after what is queued has been taken. */
 void program_close_input(struct program *p);
@@ -103,25 +106,33 @@ int program_wait(struct program *p);
 void program_signal(struct program *p, int signal);
 /* Waits until all its tasks and descendants are blocked (observe.h); `what` as in wait_until(). */
 void program_wait_blocked(struct program *p, const char *what);
-/* After the end: of the process and the descendants that it waited for. */
+/*
+ * After the end: of the process and the descendants that it waited for. The peak is never below the
+ * suite's own size at the start (the kernel counts what a process was before exec): some 10 MiB.
+ */
 double program_cpu_seconds(const struct program *p);
 long program_peak_kb(const struct program *p);
 long program_voluntary_switches(const struct program *p);
-/* How many processes it left running or unreaped when it ended. */
+/*
+ * How many processes it left running or unreaped when it ended: the worker's children at that
+ * moment that are no programs. (One whose own parent had ended before and that ended before, too,
+ * was no concern of the program's.)
+ */
 int program_orphans(struct program *p);
 
 /* ---- expectations: each fails the test with a sentence made for it ---- */
 
-void expect_exit(struct program *p, int status);           /* waits for the end */
+void expect_exit(struct program *p, int status); /* waits for the end */
 void expect_exit_one_of(struct program *p, const int *statuses, size_t count);
 void expect_killed(struct program *p, int signal);
-void expect_output(struct program *p, const void *bytes, size_t len); /* all of stdout, after its end */
+void expect_output(struct program *p, const void *bytes,
+                   size_t len); /* all of stdout, after its end */
 void expect_output_text(struct program *p, const char *bytes);
 void expect_no_output(struct program *p);
-void expect_errors_empty(struct program *p);  /* nothing on stderr */
-void expect_error_line(struct program *p);    /* one line or more on stderr */
+void expect_errors_empty(struct program *p); /* nothing on stderr */
+void expect_error_line(struct program *p);   /* one line or more on stderr */
 void expect_still_running(struct program *p, const char *why);
-void expect_no_orphans(struct program *p);    /* after its end */
+void expect_no_orphans(struct program *p); /* after its end */
 
 /* The sentence for a wait status: "exit status 1", "killed by signal 11 (SIGSEGV, ...)". */
 const char *status_sentence(int wait_status);

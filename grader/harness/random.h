@@ -13,7 +13,7 @@ struct random {
     uint64_t state;
 };
 
-struct random random_from_test(void);           /* the test's own seed */
+struct random random_from_test(void); /* the test's own seed */
 struct random random_from(uint64_t seed);
 uint64_t random_u64(struct random *r);
 uint64_t random_below(struct random *r, uint64_t bound); /* 0 to bound-1, without bias; bound > 0 */

@@ -5,9 +5,9 @@
  *   failed        the contract was broken: test_fail() and the expect_ functions;
  *   crashed       a program died of SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGTRAP or SIGSYS;
  *   stuck         (a kind of failed) every process of the test waits, and nobody is left to wake
- *                 them: seen in /proc, so it is no matter of time. The message names who waits where;
- *   timeout       the test's time is over: it is run again alone before it counts;
- *   not measured  the machine lacks what the test needs.
+ *                 them: seen in /proc, so it is no matter of time. The message names who waits
+ * where; timeout       the test's time is over: it is run again alone before it counts; not
+ * measured  the machine lacks what the test needs.
  */
 #ifndef IPCLAB_HARNESS_TEST_H
 #define IPCLAB_HARNESS_TEST_H
@@ -25,8 +25,9 @@ struct floor_test {
     static void Suite##_##Name(void);                                                              \
     static const struct floor_test floor_##Suite##_##Name = {#Suite, #Name, Description,           \
                                                              Suite##_##Name};                      \
-    __attribute__((section("floor_tests"), used)) static const struct floor_test                   \
-        *const floor_p_##Suite##_##Name = &floor_##Suite##_##Name;                                 \
+    __attribute__((section("floor_tests"),                                                         \
+                   used)) static const struct floor_test *const floor_p_##Suite##_##Name =         \
+        &floor_##Suite##_##Name;                                                                   \
     static void Suite##_##Name(void)
 #else
 #include <criterion/criterion.h>
@@ -40,7 +41,7 @@ struct floor_test {
     static void Suite##_##Name(void)
 #endif
 
-void harness_begin(void); /* called by TEST */
+void harness_begin(void);  /* called by TEST */
 void harness_passed(void); /* the body has returned: the board's verdict is BOARD_PASSED */
 void harness_end(void);
 
@@ -73,8 +74,8 @@ void test_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* ---- waiting ---- */
 
 enum {
-    STUCK_MS = 2000,  /* all processes asleep for so long, and nothing to come: stuck */
-    BLOCKED_MS = 30,  /* asleep without a context switch for so long: blocked */
+    STUCK_MS = 2000, /* all processes asleep for so long, and nothing to come: stuck */
+    BLOCKED_MS = 30, /* asleep without a context switch for so long: blocked */
 };
 
 /*

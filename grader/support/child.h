@@ -1,5 +1,6 @@
 /*
- * child.h - runs a program of the machine and keeps what it says (the model is git's run-command.h).
+ * child.h - runs a program of the machine and keeps what it says (the model is git's
+ * run-command.h).
  *
  *   struct child c = CHILD_INIT;
  *   c.argv = argv;
@@ -8,9 +9,9 @@
  *   child_release(&c);
  *
  * child_run() starts, drains both streams in one poll loop, kills the whole process group at the
- * deadline or when the program has ended, and reaps. Standard input is /dev/null; signals have their
- * default actions and none is blocked. An exec that fails travels back over a close-on-exec pipe, so
- * "could not start" is never "failed".
+ * deadline or when the program has ended, and reaps. Standard input is /dev/null; signals have
+ * their default actions and none is blocked. An exec that fails travels back over a close-on-exec
+ * pipe, so "could not start" is never "failed".
  */
 #ifndef IPCLAB_SUPPORT_CHILD_H
 #define IPCLAB_SUPPORT_CHILD_H
@@ -39,7 +40,7 @@ struct child {
     size_t out_bytes;       /* how many came, kept or not */
     int status;             /* exit status, or 128 + signal */
     int signal;             /* that ended it, or 0 */
-    bool timed_out;         /* child_run failed because of the deadline; `out` and `err` are filled */
+    bool timed_out; /* child_run failed because of the deadline; `out` and `err` are filled */
 };
 
 #define CHILD_INIT                                                                                 \

@@ -2,9 +2,9 @@
  * error.h - what went wrong, in a sentence, and whose fault it is.
  *
  * Modules do not end the program and do not print: they return -1 (or NULL, or false) and fill the
- * caller's `struct error`. The text says what, where, why and, where there is one, what to do; lower
- * case, no full stop, the subject quoted with ''. The first error is kept: a later error_set() on a
- * filled struct is ignored, so that clean-up cannot hide the cause.
+ * caller's `struct error`. The text says what, where, why and, where there is one, what to do;
+ * lower case, no full stop, the subject quoted with ''. The first error is kept: a later
+ * error_set() on a filled struct is ignored, so that clean-up cannot hide the cause.
  */
 #ifndef IPCLAB_SUPPORT_ERROR_H
 #define IPCLAB_SUPPORT_ERROR_H
@@ -37,7 +37,6 @@ int error_set(struct error *err, enum fault fault, const char *format, ...)
 int error_errno(struct error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Puts "PREFIX: " before the text that is there; does nothing on an unset error. */
-void error_prefix(struct error *err, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+void error_prefix(struct error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -40,8 +40,8 @@ int file_copy(const char *from, const char *to, mode_t mode, struct error *err);
 int directory_make(const char *path, struct error *err);
 
 /*
- * Makes a new private folder (mode 0700) named "ipclab-XXXXXX" below $TMPDIR or /tmp and returns its
- * path, which the caller frees; NULL and `err` when it cannot be made.
+ * Makes a new private folder (mode 0700) named "ipclab-XXXXXX" below $TMPDIR or /tmp and returns
+ * its path, which the caller frees; NULL and `err` when it cannot be made.
  */
 char *directory_make_private(struct error *err);
 

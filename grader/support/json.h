@@ -21,8 +21,7 @@ cJSON *json_parse(const char *text, size_t len, const char *where, struct error 
 cJSON *json_parse_file(const char *path, size_t max, struct error *err);
 
 /* Members of `object`; with a wrong type, or missing, -1 / NULL and `err` names `where` and key. */
-const char *json_string(const cJSON *object, const char *key, const char *where,
-                        struct error *err);
+const char *json_string(const cJSON *object, const char *key, const char *where, struct error *err);
 int json_integer(const cJSON *object, const char *key, long min, long max, long *value,
                  const char *where, struct error *err);
 

@@ -772,5 +772,6 @@ Test(harness, bounds_the_transcript)
     size_t len = atomic_load(&b->transcript_len);
     cr_assert_lt(len, sizeof b->transcript);
     cr_assert_eq(strlen(b->transcript), len);
-    cr_assert_str_eq(b->transcript + len - 32, "\n[... the rest is left out ...]\n");
+    const char *more = strstr(b->transcript, "[... the rest is left out ...]\n");
+    cr_assert_eq(more + 31, b->transcript + len, "it stands once, at the end");
 }

@@ -511,6 +511,18 @@ SANDBOX_TEST(process_limit_holds, "processes over the limit can't be made")
     proves("process limit", (struct trial){.attempt = fork_many, .limits.processes = 200}, 0, 0);
 }
 
+SANDBOX_TEST(process_limit_of_a_user, "without a uid of its own it is on top of what the user has")
+{
+    struct policy policy;
+    struct sandbox s;
+
+    make_policy(&policy, &(struct trial){.user = true, .limits.processes = 30});
+    cr_assert_eq(sandbox_prepare(&s, &policy, NULL, NULL), 0);
+    cr_expect_geq(s.processes, 32, "this process and its runner are there at least");
+    sandbox_release(&s);
+    policy_release(&policy);
+}
+
 SANDBOX_TEST(process_limit_and_exec, "a program starts where another has used the limit up")
 {
     static const char *const yes[] = {"/bin/true", NULL};
