@@ -11,6 +11,9 @@
 #ifndef IPCLAB_COMMANDS_COMMANDS_H
 #define IPCLAB_COMMANDS_COMMANDS_H
 
+#include <stdbool.h>
+#include <stdio.h>
+
 enum exit_status {
     EXIT_DONE = 0,
     EXIT_BELOW = 1,
@@ -18,6 +21,16 @@ enum exit_status {
     EXIT_GRADER = 3,
     EXIT_REJECTED = 4,
 };
+
+/*
+ * Whether all that was printed has arrived; asked once, at the end. fflush() alone does not tell: a
+ * write that failed while the buffer was full is only remembered in the stream.
+ */
+static inline bool output_arrived(void)
+{
+    bool flushed = fflush(stdout) == 0;
+    return flushed && !ferror(stdout);
+}
 
 int command_grade(int argc, char **argv);
 int command_labs(int argc, char **argv);

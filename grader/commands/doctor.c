@@ -295,7 +295,7 @@ int command_doctor(int argc, char **argv)
 
     if (argc == 2 && strcmp(argv[1], "--help") == 0) {
         fputs(usage, stdout);
-        return fflush(stdout) != 0 ? EXIT_GRADER : EXIT_DONE;
+        return output_arrived() ? EXIT_DONE : EXIT_GRADER;
     }
     if (argc > 1 && !json) {
         fputs(usage, stderr);
@@ -310,5 +310,5 @@ int command_doctor(int argc, char **argv)
         print_report(report);
     }
     cJSON_Delete(report);
-    return fflush(stdout) != 0 || !possible ? EXIT_GRADER : EXIT_DONE;
+    return output_arrived() && possible ? EXIT_DONE : EXIT_GRADER;
 }

@@ -465,7 +465,7 @@ int command_grade(int argc, char **argv)
     progress_finish(progress);
     print(&g, results, feedback);
     status = exit_status(&g);
-    if (lost.fault != FAULT_NONE || fflush(stdout))
+    if (lost.fault != FAULT_NONE || !output_arrived())
         status = EXIT_GRADER;
     if (g.status == STATUS_GRADER_ERROR && g.options.full) /* it may name a hidden test */
         fprintf(stderr, "ipclab grade: %s\n", g.reason.text);

@@ -70,7 +70,7 @@ int command_labs(int argc, char **argv)
         int failed = argc == 2 ? list_tests(&c, argv[1], &err) : list_labs(&c, &err);
         course_release(&c);
         if (!failed)
-            return fflush(stdout) ? EXIT_GRADER : EXIT_DONE;
+            return output_arrived() ? EXIT_DONE : EXIT_GRADER;
     }
     fprintf(stderr, "ipclab labs: %s\n", err.text);
     return err.fault == FAULT_USAGE ? EXIT_USAGE : EXIT_GRADER;

@@ -221,7 +221,7 @@ int command_lint(int argc, char **argv)
         fprintf(stderr, "ipclab lint: %s\n", err.text);
         return err.fault == FAULT_USAGE ? EXIT_USAGE : EXIT_GRADER;
     }
-    if (fflush(stdout))
+    if (!output_arrived())
         return EXIT_GRADER;
     return findings ? EXIT_BELOW : EXIT_DONE;
 }

@@ -44,7 +44,7 @@ int command_manifest(int argc, char **argv)
             free(text);
             cJSON_Delete(cut);
             manifest_release(&m);
-            return fflush(stdout) ? EXIT_GRADER : EXIT_DONE;
+            return output_arrived() ? EXIT_DONE : EXIT_GRADER;
         }
     }
     fprintf(stderr, "ipclab manifest: %s\n", err.text);

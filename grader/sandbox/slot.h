@@ -26,7 +26,8 @@ struct slot {
 };
 
 struct leftovers {
-    int processes, shared_memory, queues, sysv, files;
+    int processes, shared_memory, queues, sysv;
+    int files; /* outside of the slot's folder */
 };
 
 /*
@@ -51,8 +52,8 @@ int slot_sweep(const struct slot *s, pid_t keeper, const pid_t *spare, struct le
                struct error *err);
 
 /*
- * Ends all descendants of `keeper`, whoever they run as, but ourselves and `spare` (ends with 0; may
- * be NULL). Returns how many live ones there were, or -1 and `err`.
+ * Ends all descendants of `keeper`, whoever they run as, but ourselves and `spare` (ends with 0;
+ * may be NULL). Returns how many live ones there were, or -1 and `err`.
  */
 int slot_kill_tree(pid_t keeper, const pid_t *spare, struct error *err);
 

@@ -152,7 +152,7 @@ class Lint(unittest.TestCase):
         def name(manifest):
             manifest["files"][0]["name"] = "../pipeline.c"
         for says, change in (("101", points), ("stages/one_stage", twice), ("pionts", unknown),
-                             ("points", kind), ("secret", visibility), ("thoughts", exclusion),
+                             ("points", kind), ("visibility is public, hidden or", visibility), ("thoughts", exclusion),
                              (r"\.\./pipeline.c", name)):
             with self.subTest(says):
                 self.finds(says, change)

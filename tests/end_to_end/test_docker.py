@@ -132,7 +132,7 @@ class Grading(unittest.TestCase):
         self.assert_all_passed(result)
         self.assertEqual((result["status"], result["score"], result["max"]), ("graded", 100, 100))
         self.assertTrue(result["official"], result["not_official"])
-        self.assertEqual({r["id"] for r in result["runs"]}, {t["id"] for t in MANIFEST["tests"]})
+        self.assertEqual({r["test"] for r in result["runs"]}, {t["id"] for t in MANIFEST["tests"]})
         layers = {layer["layer"]: layer["active"] for layer in result["isolation"]}
         self.assertTrue(layers["own uid"], layers)
 
@@ -192,8 +192,16 @@ class Grading(unittest.TestCase):
         result = self.grade(line=documented_line().replace(" ipclab grade", " ipclab-student grade"))
         self.assert_all_passed(result)
         self.assertFalse(result["official"])
-        self.assertEqual({r["id"] for r in result["runs"]},
+        self.assertEqual({r["test"] for r in result["runs"]},
                          {t["id"] for t in MANIFEST["tests"] if t["visibility"] == "public"})
+
+    def test_make_check_of_the_starter_takes_the_student_image(self):
+        self.submit_folder("reference/pipe")
+        shutil.copy(ROOT / "starter/pipe/Makefile", self.work)
+        checked = subprocess.run(["make", "-s", "check", "IPCLAB=", "IPCLAB_IMAGE=ipclab-student"],
+                                 cwd=self.work, capture_output=True, text=True, check=False)
+        self.assertEqual(checked.returncode, 0, checked.stdout + checked.stderr)
+        self.assertRegex(checked.stdout, r"score: (\d+) of \1 points")
 
     def test_doctor_finds_every_layer_in_force(self):
         done = self.type(documented_line().replace("grade pipe /submission", "doctor"))

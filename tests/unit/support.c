@@ -555,6 +555,7 @@ Test(child, could_not_start_is_never_failed)
     struct error err = ERROR_INIT;
     struct child c = CHILD_INIT;
     char *argv[] = {"no-such-program-here", NULL};
+    setenv("PATH", "/usr/bin:/bin", 1); /* a folder closed to us would be another error */
     c.argv = argv;
     int result = child_run(&c, &err);
     cr_assert_eq(result, -1);
