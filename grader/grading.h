@@ -23,46 +23,49 @@
 enum grading_status { STATUS_GRADED, STATUS_BUILD_FAILED, STATUS_REJECTED, STATUS_GRADER_ERROR };
 
 enum run_status {
-    RUN_PENDING, /* not run: becomes `failed` (did not build) or stays out of a grader_error's score */
+    RUN_PENDING, /* not run: becomes `failed` (did not build) or stays out of a grader_error's score
+                  */
     RUN_PASSED,
     RUN_FAILED,
-    RUN_CRASHED, /* a program of the submission died of a signal that it should not have got */
-    RUN_TIMEOUT, /* out of time twice, the second time alone */
+    RUN_CRASHED,      /* a program of the submission died of a signal that it should not have got */
+    RUN_TIMEOUT,      /* out of time twice, the second time alone */
     RUN_NOT_MEASURED, /* the machine lacks what the test needs; `message` says what */
 };
 
 /* What was asked for on the command line. Strings belong to argv. */
 struct grading_options {
     const char *lab;
-    const char *path;      /* folder, archive, or REPOSITORY@COMMIT */
-    const char *output;    /* results.json */
+    const char *path;         /* folder, archive, or REPOSITORY@COMMIT */
+    const char *output;       /* results.json */
     const char *const *tests; /* --test, NULL at the end; empty: all */
-    const char *format;    /* table, json, junit, markdown */
+    const char *format;       /* table, json, junit, markdown */
     bool full;
     bool public_only;
     bool have_seed;
     uint64_t seed;
-    int jobs;         /* slots, 1 to 64 */
-    int min_score;    /* percent, -1: none */
+    int jobs;      /* slots, 1 to 64 */
+    int min_score; /* percent, -1: none */
 };
 
 struct submission {
-    char *id;     /* a readable name: the folder's or archive's base name, or REPOSITORY@COMMIT; clean */
+    char
+        *id; /* a readable name: the folder's or archive's base name, or REPOSITORY@COMMIT; clean */
     char *commit; /* full hash, or NULL */
     char received_at[21];
     char sha256[HASH_HEX_SIZE]; /* over names and contents of the files taken, in manifest order */
     char *directory;            /* where the files taken lie: WORK/submission, mode 0700 */
     char **files;               /* names taken */
     size_t file_count;
-    char **ignored; /* names left alone, clean, at most 100 */
+    char **ignored;       /* names left alone, clean, at most 100 */
     size_t ignored_count; /* how many there were in all */
 };
 
 struct build_result {
     bool ok;
-    char *directory; /* programs: WORK/programs, read and execute for all, write for none of theirs */
-    char *log;       /* what make and the compiler said, clean, our paths removed, at most 64 KiB */
-    int warnings;    /* how many of the compiler's warnings are in the log */
+    char *
+        directory; /* programs: WORK/programs, read and execute for all, write for none of theirs */
+    char *log;     /* what make and the compiler said, clean, our paths removed, at most 64 KiB */
+    int warnings;  /* how many of the compiler's warnings are in the log */
 };
 
 struct run {
@@ -90,7 +93,8 @@ struct grading {
     struct grading_options options;
     struct course course;
     struct manifest manifest;
-    const char *work; /* the private folder of this grading: work.h owns it */
+    const char *work;         /* the private folder of this grading: work.h owns it */
+    const volatile int *stop; /* becomes true on ^C; NULL: never */
 
     enum grading_status status;
     struct error reason; /* why the status is not `graded` */
@@ -99,15 +103,15 @@ struct grading {
     struct build_result build;
     struct run *runs; /* in the manifest's order */
     size_t run_count;
-    uint64_t seed; /* recorded: from --seed, else a hash of lab and submission */
+    uint64_t seed;                  /* recorded: from --seed, else a hash of lab and submission */
     char suite_hash[HASH_HEX_SIZE]; /* over the suite programs that ran */
     char engine_hash[HASH_HEX_SIZE];
 
     int score, max, bonus; /* by score/ */
     bool official;
-    cJSON *not_official; /* array of sentences */
-    cJSON *isolation;    /* array of {layer, active, detail} */
-    int reruns;          /* how many runs were out of time once */
+    cJSON *not_official;      /* array of sentences */
+    cJSON *isolation;         /* array of {layer, active, detail} */
+    int reruns;               /* how many runs were out of time once */
     struct timing timings[5]; /* intake, build, run, score, report */
 };
 

@@ -1,6 +1,7 @@
 /*
- * One child of ours at a time: gcc, in the build's own slot. It starts cc1, as and ld; all of them
- * are of the slot's uid and group, and closing the slot sweeps what is left of them.
+ * Two children of ours: the guard, and gcc, one run at a time, in the build's own slot. gcc starts
+ * cc1, as and ld; all of them are of the slot's uid and group, and closing the slot sweeps what is
+ * left of them. The guard does the same when we die before that.
  */
 #include "build/build.h"
 
@@ -10,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "build/build_log.h"
@@ -42,6 +44,8 @@ struct building {
     struct slot slot;
     struct policy policy;
     struct sandbox sandbox;
+    pid_t guard;
+    int control; /* of the guard: closes when we die */
     char *env[8];
     int64_t deadline;
     struct strbuf log; /* raw */
@@ -113,6 +117,58 @@ static void make_policy(struct building *b)
     p->file_mb = BUILD_FILE_MB;
     p->descriptors = BUILD_DESCRIPTORS;
     p->processes = BUILD_PROCESSES;
+}
+
+/*
+ * The guard's whole life. It is in no group that ^C reaches, and holds nothing but the control pipe
+ * and the lock of the uid, so that nobody else is given the uid before it has swept.
+ */
+static _Noreturn void guard(const struct slot *slot, int control)
+{
+    char byte;
+    ssize_t n;
+    int low = fcntl(control, F_DUPFD, 3), lock = fcntl(slot->lock, F_DUPFD, 3);
+
+    setsid();
+    dup2(low, 0);
+    dup2(lock, 1);
+    close_range(2, ~0u, 0);
+    do {
+        n = read(0, &byte, 1);
+    } while (n < 0 && errno == EINTR);
+    if (n == 0) /* no word: the engine is dead */
+        slot_sweep(slot, 0, NULL, NULL, NULL);
+    _exit(0);
+}
+
+/* Without a uid of its own the slot's processes can only be told by descent, and by no guard. */
+static int guard_start(struct building *b, struct error *err)
+{
+    int ends[2];
+
+    if (!b->slot.own_ids)
+        return 0;
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return error_errno(err, "cannot make a pipe to the build's guard");
+    b->guard = fork();
+    if (b->guard == 0) {
+        close(ends[1]);
+        guard(&b->slot, ends[0]);
+    }
+    close(ends[0]);
+    b->control = ends[1];
+    return b->guard < 0 ? error_errno(err, "cannot start the build's guard") : 0;
+}
+
+static void guard_end(struct building *b)
+{
+    if (b->guard > 0) {
+        file_write_all(b->control, "", 1);
+        while (waitpid(b->guard, NULL, 0) < 0 && errno == EINTR)
+            continue;
+    }
+    if (b->control >= 0)
+        close(b->control);
 }
 
 static int enter(void *argument, int keep_fd, const char **step)
@@ -187,11 +243,13 @@ static int compile(struct building *b, const struct manifest_program *program, b
     child.env = b->env;
     child.timeout_ms = left_ms > 0 ? left_ms : 1;
     child.max_out = SAID_MAX;
+    child.stop = b->g->stop;
     child.before_exec = enter;
     child.before_exec_argument = &b->sandbox;
     int ran = child_run(&child, &starting);
     if (ran != 0 && !child.timed_out) {
-        error_set(err, FAULT_GRADER, "%s", starting.text);
+        error_set(err, FAULT_GRADER, "%s",
+                  child.stopped ? "interrupted before it was compiled" : starting.text);
         goto out;
     }
     result = 0;
@@ -273,6 +331,7 @@ int build(struct grading *g, struct error *err)
 {
     struct building b = {.g = g,
                          .deadline = clock_ns() + BUILD_SECONDS * NS_PER_S,
+                         .control = -1,
                          .log = STRBUF_INIT,
                          .slot = {.lock = -1}};
     struct strbuf clean = STRBUF_INIT;
@@ -286,13 +345,15 @@ int build(struct grading *g, struct error *err)
     if (slot_open(&b.slot, g->work, BUILD_SLOT, err) != 0)
         goto log;
     make_policy(&b);
-    if (copy_sources(&b, err) == 0 && make_temporary_folder(&b, err) == 0 &&
+    if (guard_start(&b, err) == 0 && copy_sources(&b, err) == 0 &&
+        make_temporary_folder(&b, err) == 0 &&
         sandbox_prepare(&b.sandbox, &b.policy, getenv("IPCLAB_LAYERS_OFF"), err) == 0) {
         result = build_all(&b, err);
         sandbox_release(&b.sandbox);
     }
     policy_release(&b.policy);
     slot_close(&b.slot);
+    guard_end(&b); /* behind the sweep that it would do in our place */
 log:
     for (size_t i = 0; b.env[i]; i++)
         free(b.env[i]);

@@ -276,6 +276,21 @@ static void stage_end(struct stage_clock *c, const char *word)
     progress_stage_end(c->progress, t->stage, t->seconds, word);
 }
 
+/* As root without a way to become somebody else, the submission would run as root too. */
+static int check_root(struct error *err)
+{
+    const char *off = getenv("IPCLAB_LAYERS_OFF");
+    struct strbuf why = STRBUF_INIT;
+    int result = 0;
+    if (geteuid() == 0 && !(off && *off) && !sandbox_is_official(NULL, &why))
+        result = error_set(err, FAULT_GRADER,
+                           "nothing is graded as root when the submission would run as root too: "
+                           "%s",
+                           why.text);
+    strbuf_release(&why);
+    return result;
+}
+
 static int interrupted(struct error *err)
 {
     return stop ? error_set(err, FAULT_GRADER, "interrupted before it was done") : 0;
@@ -428,6 +443,7 @@ int command_grade(int argc, char **argv)
 
     emergency_path = xstrdup(g.options.output);
     catch_signals();
+    g.stop = &stop;
     g.not_official = cJSON_CreateArray();
     struct progress *progress = progress_new(2, g.options.full, quiet);
     struct stage_clock clock = {.g = &g, .progress = progress};
@@ -435,7 +451,8 @@ int command_grade(int argc, char **argv)
     char *manifest = course_manifest(&g.course, g.options.lab);
     int ready = manifest_load(&g.manifest, manifest, &err);
     prepare_emergency(&g);
-    if (ready == 0 && hash_suites(&g, &err) == 0 && work_open(&work, &err) == 0) {
+    if (ready == 0 && hash_suites(&g, &err) == 0 && check_root(&err) == 0 &&
+        work_open(&work, &err) == 0) {
         g.work = work.path;
         run_stages(&g, &clock, &err);
     }

@@ -19,7 +19,12 @@
 #include "support/clock.h"
 #include "support/memory.h"
 
-enum { CHILD_TIMEOUT_MS = 60000, CHILD_MAX_OUT = 1 << 20, CHILD_DRAIN_MS = 1000 };
+enum {
+    CHILD_TIMEOUT_MS = 60000,
+    CHILD_MAX_OUT = 1 << 20,
+    CHILD_DRAIN_MS = 1000,
+    CHILD_STOP_MS = 100
+};
 
 struct start_failure {
     int error;
@@ -190,16 +195,22 @@ static int wait_for_start(const struct child *child, int fd, int64_t deadline, s
                        child->argv[0], told.step);
 }
 
-/* Drains both streams until the program has ended. False when the deadline came first. */
-static bool supervise(struct stream *out, struct stream *err, int pidfd, int64_t deadline)
+/*
+ * Drains both streams until the program has ended. False when the deadline or *stop came first: a
+ * signal may come just before poll() begins, so that one is looked at in turns.
+ */
+static bool supervise(struct stream *out, struct stream *err, int pidfd, int64_t deadline,
+                      const volatile int *stop)
 {
     for (;;) {
         struct pollfd p[3] = {{.fd = out->fd, .events = POLLIN},
                               {.fd = err->fd, .events = POLLIN},
                               {.fd = pidfd, .events = POLLIN}};
         int left = clock_poll_ms(deadline);
-        if (left == 0)
+        if (left == 0 || (stop && *stop))
             return false;
+        if (stop && left > CHILD_STOP_MS)
+            left = CHILD_STOP_MS;
         if (poll(p, 3, left) < 0)
             continue;
         if (p[0].revents)
@@ -232,7 +243,7 @@ int child_run(struct child *child, struct error *err)
     int64_t deadline = clock_ns() + (int64_t)timeout_ms * NS_PER_MS;
     struct stream streams[2];
 
-    child->timed_out = false;
+    child->timed_out = child->stopped = false;
     child->status = child->signal = 0;
     child->out_bytes = 0;
     if (make_pipe(out) != 0 || make_pipe(errs) != 0 || make_pipe(failure) != 0) {
@@ -258,8 +269,11 @@ int child_run(struct child *child, struct error *err)
     if (pidfd < 0) {
         error_errno(err, "cannot watch '%s'", child->argv[0]);
     } else if (wait_for_start(child, failure[0], deadline, err) == 0) {
-        if (supervise(&streams[0], &streams[1], pidfd, deadline)) {
+        if (supervise(&streams[0], &streams[1], pidfd, deadline, child->stop)) {
             result = 0;
+        } else if (child->stop && *child->stop) {
+            child->stopped = true;
+            error_set(err, FAULT_GRADER, "'%s' was interrupted", child->argv[0]);
         } else {
             child->timed_out = true;
             error_set(err, FAULT_GRADER, "'%s' was out of time after %d.%03d s", child->argv[0],

@@ -23,11 +23,12 @@
 #include "support/strbuf.h"
 
 struct child {
-    char *const *argv;     /* argv[0] is searched for on PATH */
-    char *const *env;      /* NULL: our own environment */
-    const char *directory; /* NULL: ours */
-    int timeout_ms;        /* for the whole run; 0: 60,000 */
-    size_t max_out;        /* head and tail kept up to this, per stream; 0: 1 MiB */
+    char *const *argv;        /* argv[0] is searched for on PATH */
+    char *const *env;         /* NULL: our own environment */
+    const char *directory;    /* NULL: ours */
+    int timeout_ms;           /* for the whole run; 0: 60,000 */
+    size_t max_out;           /* head and tail kept up to this, per stream; 0: 1 MiB */
+    const volatile int *stop; /* NULL, or what becomes true (^C) when it shall end at once */
     /*
      * Runs in the child behind all other preparation: async-signal-safe calls only. It may close
      * every descriptor above 2 but `keep_fd`. On a failure it returns -1 with errno and its step's
@@ -41,6 +42,7 @@ struct child {
     int status;             /* exit status, or 128 + signal */
     int signal;             /* that ended it, or 0 */
     bool timed_out; /* child_run failed because of the deadline; `out` and `err` are filled */
+    bool stopped;   /* child_run failed because of *stop */
 };
 
 #define CHILD_INIT                                                                                 \
@@ -48,7 +50,7 @@ struct child {
         .out = STRBUF_INIT, .err = STRBUF_INIT                                                     \
     }
 
-/* -1 and `err` (FAULT_GRADER): could not be started, or was out of time. */
+/* -1 and `err` (FAULT_GRADER): could not be started, was out of time, or *stop became true. */
 int child_run(struct child *child, struct error *err);
 void child_release(struct child *child);
 
