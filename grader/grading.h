@@ -72,8 +72,10 @@ struct run {
     const struct manifest_test *test;
     uint64_t seed;
     enum run_status status;
-    int points; /* by score */
-    int attempts;
+    int points;   /* by score */
+    int attempts; /* how often it was started */
+    int timeouts; /* how often it was out of time: twice is the verdict */
+    int faults;   /* how often our side failed in it: twice ends the grading */
     double seconds;
     /* The message, in three parts; clean; NULL where there is none. */
     char *expected, *got, *see;

@@ -199,6 +199,8 @@ static int check_output(const char *output)
 {
     struct stat st;
     const char *name = strrchr(output, '/');
+    if (!*output)
+        return usage_error("%s", "-o wants the name of a file");
     if (strcmp(name ? name + 1 : output, "feedback.json") == 0)
         return usage_error("-o names '%s', which is what a student may see of the result: take "
                            "another name",
@@ -385,7 +387,7 @@ static int exit_status(const struct grading *g)
         return EXIT_GRADER;
     if (g->status == STATUS_REJECTED)
         return EXIT_REJECTED;
-    if (g->options.min_score >= 0 && g->score * 100 < g->options.min_score * g->max)
+    if (g->options.min_score > 0 && (g->max == 0 || g->score * 100 < g->options.min_score * g->max))
         return EXIT_BELOW;
     return EXIT_DONE;
 }

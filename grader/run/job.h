@@ -3,15 +3,16 @@
  *
  * The engine starts SUITE with IPCLAB_JOB=FILE in its environment; FILE (mode 0600, in the slot's
  * private folder) is the job as JSON. Criterion's runner and its workers both read it: workers
- * inherit the environment and descriptors 0, 1, 2 alone. Test names stand in no argument list, where
- * any process of the machine could read them.
+ * inherit the environment and descriptors 0, 1, 2 alone. Test names stand in no argument list,
+ * where any process of the machine could read them.
  *
  * The runner writes one JSON line an event to descriptor SUITE_EVENTS_FD, which only it holds:
- *   {"event":"start","test":ID}
- *   {"event":"end","test":ID,"status":"passed|failed|crashed|timeout|not_measured|broken",
+ *   {"event":"start","test":ID,"at_us":N}
+ *   {"event":"end","test":ID,"at_us":N,"status":"passed|failed|crashed|timeout|not_measured|broken",
  *    "expected":..., "got":..., "see":..., "transcript":..., "memory":[...], "refused":[...],
  *    "leftovers":{...}, "waited_ms":N}
- * `broken` is the grader's fault: the worker died, or the harness was misused.
+ * `at_us` is clock_ns() / 1000, before any clean-up. `broken` is the grader's fault: the worker
+ * died, or the harness was misused; a member "broken" says that the slot could not be swept.
  *
  * The board is a file in the private folder, mapped by engine, runner and worker: the worker writes
  * there what it knows as soon as it knows it, so that nothing is lost when it is killed.
@@ -39,10 +40,10 @@ struct job_test {
 struct job {
     cJSON *root; /* owner of the strings */
     struct slot slot;
-    struct policy policy; /* of programs under test */
-    const char *programs; /* folder of the submission's programs */
-    const char *tools;    /* folder of the suite's own */
-    const char *board;    /* path */
+    struct policy policy;   /* of programs under test */
+    const char *programs;   /* folder of the submission's programs */
+    const char *tools;      /* folder of the suite's own */
+    const char *board;      /* path */
     const char *layers_off; /* or NULL */
     struct job_test *tests;
     size_t test_count;

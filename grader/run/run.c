@@ -17,6 +17,7 @@
 #include <unistd.h>
 #include <dirent.h>
 
+#include "run/machine.h"
 #include "run/suite_process.h"
 #include "sandbox/sandbox.h"
 #include "support/clock.h"
@@ -33,7 +34,7 @@ struct batch {
     bool hidden;
 };
 
-struct stage {
+struct schedule {
     struct grading *g;
     const struct run_listener *listener;
     struct error *err;
@@ -41,6 +42,7 @@ struct stage {
     const char *layers_off;
     struct suite_process slots[SLOTS_MAX];
     int slot_count;
+    struct machine machine;
 
     struct batch *batches; /* the queue; batches[next..batch_count) wait */
     size_t next, batch_count;
@@ -65,16 +67,16 @@ static void set_node(cJSON **field, cJSON *event, const char *key)
     *field = cJSON_DetachItemFromObjectCaseSensitive(event, key);
 }
 
-static void finish_run(struct stage *s, struct run *run, enum run_status status)
+static void finish_run(struct schedule *s, struct run *run, enum run_status status)
 {
     run->status = status;
     s->done++;
     s->listener->ended(s->listener->context, run, s->done, s->g->run_count);
 }
 
-static void out_of_time(struct stage *s, struct run *run)
+static void out_of_time(struct schedule *s, struct run *run)
 {
-    if (run->attempts >= 2) {
+    if (++run->timeouts >= 2) {
         finish_run(s, run, RUN_TIMEOUT);
         return;
     }
@@ -83,9 +85,9 @@ static void out_of_time(struct stage *s, struct run *run)
     s->listener->rerun(s->listener->context, run);
 }
 
-static void broken(struct stage *s, struct run *run, const char *why)
+static void broken(struct schedule *s, struct run *run, const char *why)
 {
-    if (run->attempts < 2) {
+    if (++run->faults < 2) {
         s->alone[s->alone_count++] = run;
         s->listener->rerun(s->listener->context, run);
         return;
@@ -97,13 +99,13 @@ static void broken(struct stage *s, struct run *run, const char *why)
 static void handle_event(void *context, struct suite_process *p, struct run *run,
                          const char *status, cJSON *event)
 {
-    struct stage *s = context;
+    struct schedule *s = context;
     if (!status) {
         run->attempts++;
         s->listener->started(s->listener->context, run);
         return;
     }
-    run->seconds = (double)(clock_ns() - p->since_ns) / (double)NS_PER_S;
+    run->seconds = (double)(p->ended_ns - p->since_ns) / (double)NS_PER_S;
     set_text(&run->expected, event, "expected");
     set_text(&run->got, event, "got");
     set_text(&run->see, event, "see");
@@ -128,10 +130,24 @@ static void handle_event(void *context, struct suite_process *p, struct run *run
         broken(s, run, run->got ? run->got : "the test's own process died");
 }
 
-/* The harness did not end the test at its limit: we do, with what the board knows. */
-static void end_hung_test(struct stage *s, struct suite_process *p)
+/* What an earlier attempt left in it. */
+static void forget(struct run *run)
 {
-    struct run *run = p->current;
+    char **texts[] = {&run->expected, &run->got, &run->see, &run->transcript};
+    cJSON **nodes[] = {&run->memory, &run->refused, &run->leftovers};
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        free(*texts[i]);
+        *texts[i] = NULL;
+    }
+    for (size_t i = 0; i < sizeof(nodes) / sizeof(nodes[0]); i++) {
+        cJSON_Delete(*nodes[i]);
+        *nodes[i] = NULL;
+    }
+}
+
+/* Moves `run` to those that have ended, so that what is left can be given to the next suite. */
+static void take_off(struct suite_process *p, struct run *run)
+{
     for (size_t i = p->ended; i < p->run_count; i++) {
         if (p->runs[i] == run) {
             p->runs[i] = p->runs[p->ended];
@@ -140,9 +156,14 @@ static void end_hung_test(struct stage *s, struct suite_process *p)
         }
     }
     p->current = NULL;
-    free(run->expected);
-    free(run->got);
-    free(run->transcript);
+}
+
+/* The harness did not end the test at its limit: we do, with what the board knows. */
+static void end_hung_test(struct schedule *s, struct suite_process *p)
+{
+    struct run *run = p->current;
+    take_off(p, run);
+    forget(run);
     run->seconds = (double)(clock_ns() - p->since_ns) / (double)NS_PER_S;
     run->expected = xasprintf("the test ends within %d seconds", run->test->seconds);
     run->got = xasprintf("it had not ended after %d seconds", run->test->seconds);
@@ -158,7 +179,7 @@ static void end_hung_test(struct stage *s, struct suite_process *p)
 
 /* ---- the queue ---- */
 
-static void add_batch(struct stage *s, struct run **runs, size_t count, bool hidden)
+static void add_batch(struct schedule *s, struct run **runs, size_t count, bool hidden)
 {
     s->batches = xrealloc(s->batches, (s->batch_count + 1) * sizeof(*s->batches));
     struct batch *b = &s->batches[s->batch_count++];
@@ -168,7 +189,7 @@ static void add_batch(struct stage *s, struct run **runs, size_t count, bool hid
     b->hidden = hidden;
 }
 
-static void fill_queue(struct stage *s)
+static void fill_queue(struct schedule *s)
 {
     struct grading *g = s->g;
     struct run **group = xcalloc(g->run_count + 1, sizeof(*group));
@@ -201,7 +222,7 @@ static void fill_queue(struct stage *s)
     free(group);
 }
 
-static bool anything_runs(const struct stage *s)
+static bool anything_runs(const struct schedule *s)
 {
     for (int i = 0; i < s->slot_count; i++) {
         if (s->slots[i].keeper)
@@ -210,7 +231,7 @@ static bool anything_runs(const struct stage *s)
     return false;
 }
 
-static void start(struct stage *s, struct suite_process *p, struct run **runs, size_t count,
+static void start(struct schedule *s, struct suite_process *p, struct run **runs, size_t count,
                   bool hidden)
 {
     if (suite_process_start(p, s->g, s->suites[hidden], s->tools, s->layers_off, runs, count,
@@ -218,7 +239,7 @@ static void start(struct stage *s, struct suite_process *p, struct run **runs, s
         s->failed = true;
 }
 
-static void start_what_can(struct stage *s)
+static void start_what_can(struct schedule *s)
 {
     for (int i = 0; i < s->slot_count && !s->failed; i++) {
         struct suite_process *p = &s->slots[i];
@@ -228,6 +249,8 @@ static void start_what_can(struct stage *s)
             struct batch *b = &s->batches[s->next++];
             start(s, p, b->runs, b->count, b->hidden);
         } else if (s->alone_count && !anything_runs(s)) {
+            if (!machine_take(&s->machine))
+                return;
             struct run *run = s->alone[--s->alone_count];
             add_batch(s, &run, 1, run->test->visibility != VISIBILITY_PUBLIC);
             struct batch *b = &s->batches[s->next++];
@@ -238,7 +261,7 @@ static void start_what_can(struct stage *s)
 }
 
 /* The suite of `p` has ended: what it had not done goes to the next one. */
-static void suite_ended(struct stage *s, struct suite_process *p)
+static void suite_ended(struct schedule *s, struct suite_process *p)
 {
     struct error swept = ERROR_INIT;
     if (suite_process_reap(p, &swept)) {
@@ -248,14 +271,7 @@ static void suite_ended(struct stage *s, struct suite_process *p)
     }
     struct run *current = p->current;
     if (current) { /* it died in this test */
-        for (size_t i = p->ended; i < p->run_count; i++) {
-            if (p->runs[i] == current) {
-                p->runs[i] = p->runs[p->ended];
-                p->runs[p->ended++] = current;
-                break;
-            }
-        }
-        p->current = NULL;
+        take_off(p, current);
         if (!s->failed)
             broken(s, current, "the suite died");
     } else if (p->ended == 0 && !s->failed) {
@@ -277,13 +293,13 @@ static void suite_ended(struct stage *s, struct suite_process *p)
 
 /* ---- the loop ---- */
 
-static void serve(struct stage *s)
+static void serve(struct schedule *s)
 {
     struct pollfd fds[SLOTS_MAX];
     int64_t deadline = clock_ns() + (int64_t)TICK_MS * NS_PER_MS;
     for (int i = 0; i < s->slot_count; i++) {
         struct suite_process *p = &s->slots[i];
-        fds[i] = (struct pollfd){.fd = p->keeper ? p->events : -1, .events = POLLIN};
+        fds[i] = (struct pollfd){.fd = suite_process_descriptor(p), .events = POLLIN};
         int64_t mine = suite_process_deadline(p);
         if (mine < deadline)
             deadline = mine;
@@ -292,24 +308,25 @@ static void serve(struct stage *s)
         error_errno(s->err, "cannot wait for the suites");
         s->failed = true;
     }
-    for (int i = 0; i < s->slot_count; i++) {
+    for (int i = 0; i < s->slot_count && !s->failed; i++) {
         struct suite_process *p = &s->slots[i];
         if (!p->keeper)
             continue;
         int alive = suite_process_read(p, handle_event, s, s->err);
-        if (alive < 0) {
+        if (alive < 0)
             s->failed = true;
-            suite_process_kill(p);
-            suite_process_reap(p, NULL);
-        } else if (alive == 0) {
+        else if (alive == 0)
             suite_ended(s, p);
-        } else if (p->current && p->control >= 0 && clock_ns() > suite_process_deadline(p)) {
+        else if (clock_ns() <= suite_process_deadline(p))
+            continue;
+        else if (p->current)
             end_hung_test(s, p);
-        }
+        else
+            suite_process_kill(p); /* it hangs outside of any test: suite_ended() tells */
     }
 }
 
-static int copy_tools(struct stage *s)
+static int copy_tools(struct schedule *s)
 {
     char *from = course_tools(&s->g->course, s->g->manifest.lab);
     DIR *d = opendir(from);
@@ -331,14 +348,15 @@ static int copy_tools(struct stage *s)
     return result;
 }
 
-static int stage_open(struct stage *s)
+static int schedule_open(struct schedule *s)
 {
     struct grading *g = s->g;
-    s->alone = xcalloc(g->run_count * 2 + 1, sizeof(*s->alone));
+    s->alone = xcalloc(g->run_count * 4 + 1, sizeof(*s->alone));
     s->layers_off = getenv("IPCLAB_LAYERS_OFF");
     s->suites[0] = course_suite(&g->course, g->manifest.lab, false);
     s->suites[1] = course_suite(&g->course, g->manifest.lab, true);
     s->filter = path_join(g->work, "filter.bpf");
+    machine_open(&s->machine);
     if (copy_tools(s))
         return -1;
     int wanted = g->options.jobs < 1 ? 1 : g->options.jobs;
@@ -348,16 +366,17 @@ static int stage_open(struct stage *s)
         wanted = g->run_count ? (int)g->run_count : 1;
     for (int i = 0; i < wanted; i++) {
         s->slot_count = i + 1;
-        if (suite_process_open(&s->slots[i], g, i, s->filter, s->tools, s->layers_off, s->err))
+        if (suite_process_open(&s->slots[i], g, i, s->filter, s->tools, s->err))
             return -1;
     }
     return sandbox_compile_filter(&s->slots[0].policy, s->filter, s->err);
 }
 
-static void stage_close(struct stage *s)
+static void schedule_close(struct schedule *s)
 {
     for (int i = 0; i < s->slot_count; i++)
         suite_process_close(&s->slots[i]);
+    machine_close(&s->machine);
     for (size_t i = 0; i < s->batch_count; i++)
         free(s->batches[i].runs);
     free(s->batches);
@@ -371,11 +390,11 @@ static void stage_close(struct stage *s)
 int run(struct grading *g, const struct run_listener *listener, const volatile int *stop,
         struct error *err)
 {
-    struct stage *s = xcalloc(1, sizeof(*s));
+    struct schedule *s = xcalloc(1, sizeof(*s));
     s->g = g;
     s->listener = listener;
     s->err = err;
-    if (stage_open(s))
+    if (schedule_open(s))
         s->failed = true;
     else
         fill_queue(s);
@@ -385,11 +404,11 @@ int run(struct grading *g, const struct run_listener *listener, const volatile i
             break;
         }
         start_what_can(s);
-        if (s->failed || !anything_runs(s))
+        if (s->failed || (!anything_runs(s) && !s->alone_count))
             break;
         serve(s);
     }
-    stage_close(s); /* ends what still runs */
+    schedule_close(s); /* ends what still runs */
     int result = err->fault == FAULT_NONE ? 0 : -1;
     free(s);
     return result;

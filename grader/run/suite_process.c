@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,8 +19,9 @@
 #include "support/memory.h"
 
 enum {
-    GRACE_SECONDS = 5,  /* the harness ends a test at its limit and says why; we come after it */
-    START_SECONDS = 60, /* for a suite to start a program on a machine that has no time for it */
+    GRACE_SECONDS = 5,    /* the harness ends a test at its limit and says why; we come after it */
+    START_SECONDS = 60,   /* for a suite to start a program on a machine that has no time for it */
+    CLEANUP_SECONDS = 90, /* the sweep's own limits: processes 10 s, files 60 s */
     EVENT_MAX_BYTES = 1 << 20,
 };
 
@@ -50,11 +52,9 @@ static void make_policy(struct policy *policy, const struct slot *slot, const st
 }
 
 int suite_process_open(struct suite_process *p, const struct grading *g, int index,
-                       const char *filter, const char *tools, const char *layers_off,
-                       struct error *err)
+                       const char *filter, const char *tools, struct error *err)
 {
-    (void)layers_off;
-    *p = (struct suite_process){.control = -1, .events = -1, .pending = STRBUF_INIT};
+    *p = (struct suite_process){.control = -1, .events = -1, .pidfd = -1, .pending = STRBUF_INIT};
     if (slot_open(&p->slot, g->work, index, err))
         return -1;
     make_policy(&p->policy, &p->slot, g, filter, tools);
@@ -79,7 +79,7 @@ void suite_process_close(struct suite_process *p)
     free(p->job_path);
     free(p->board_path);
     free(p->log_path);
-    *p = (struct suite_process){.control = -1, .events = -1, .pending = STRBUF_INIT};
+    *p = (struct suite_process){.control = -1, .events = -1, .pidfd = -1, .pending = STRBUF_INIT};
 }
 
 static int write_job(struct suite_process *p, const struct grading *g, const char *tools,
@@ -221,6 +221,8 @@ int suite_process_start(struct suite_process *p, const struct grading *g, const 
         close(events[0]);
         return -1;
     }
+    p->pidfd = (int)syscall(SYS_pidfd_open, p->keeper, 0);
+    p->since_ns = clock_ns();
     p->control = control[1];
     p->events = events[0];
     fcntl(p->events, F_SETFL, O_NONBLOCK);
@@ -248,19 +250,24 @@ static int handle_line(struct suite_process *p, const char *line, size_t len, ev
     const char *kind = json_string_or(event, "event", "");
     struct run *run = find_run(p, json_string_or(event, "test", ""), &index);
     int result = 0;
-    if (!run) {
+    int64_t at = (int64_t)json_integer_or(event, "at_us", 0) * 1000;
+    if (p->control < 0) {
+        run = NULL; /* we have ended it: what it still says comes too late */
+    } else if (!run) {
         result = error_set(err, FAULT_GRADER, "the suite told of a test that it was not given: %s",
                            json_string_or(event, "test", "(none)"));
     } else if (strcmp(kind, "start") == 0) {
         p->current = run;
-        p->since_ns = clock_ns();
+        p->since_ns = at;
         handle(context, p, run, NULL, event);
     } else {
         /* Ended runs stand at the front, so that what is left can be given to the next suite. */
         p->runs[index] = p->runs[p->ended];
         p->runs[p->ended++] = run;
         p->current = NULL;
+        p->ended_ns = at;
         handle(context, p, run, json_string_or(event, "status", "broken"), event);
+        p->since_ns = clock_ns();
     }
     cJSON_Delete(event);
     return result;
@@ -270,6 +277,9 @@ int suite_process_read(struct suite_process *p, event_handler *handle, void *con
                        struct error *err)
 {
     char bytes[65536];
+    struct pollfd keeper = {.fd = p->pidfd, .events = POLLIN};
+    if (p->events < 0) /* the keeper sweeps: only its end is waited for */
+        return p->pidfd < 0 || poll(&keeper, 1, 0) > 0 ? 0 : 1;
     for (;;) {
         ssize_t n = read(p->events, bytes, sizeof(bytes));
         if (n < 0 && errno == EINTR)
@@ -278,8 +288,11 @@ int suite_process_read(struct suite_process *p, event_handler *handle, void *con
             return 1;
         if (n < 0)
             return error_errno(err, "cannot read the suite's events");
-        if (n == 0)
-            return 0;
+        if (n == 0) {
+            close(p->events);
+            p->events = -1;
+            return p->pidfd < 0 ? 0 : 1;
+        }
         strbuf_add(&p->pending, bytes, (size_t)n);
         char *newline;
         while ((newline = memchr(p->pending.text, '\n', p->pending.len))) {
@@ -295,13 +308,24 @@ int suite_process_read(struct suite_process *p, event_handler *handle, void *con
     }
 }
 
+int suite_process_descriptor(const struct suite_process *p)
+{
+    if (!p->keeper)
+        return -1;
+    return p->events >= 0 ? p->events : p->pidfd;
+}
+
 int64_t suite_process_deadline(const struct suite_process *p)
 {
-    if (!p->current)
+    if (!p->keeper || p->control < 0 || p->events < 0)
         return INT64_MAX;
+    if (!p->current) /* before the first test, between two, behind the last */
+        return p->since_ns + (int64_t)(START_SECONDS + CLEANUP_SECONDS) * NS_PER_S;
     int64_t started = atomic_load(&p->board->started_ns);
     int64_t seconds = p->current->test->seconds + GRACE_SECONDS;
-    if (started >= p->since_ns)
+    if (atomic_load(&p->board->verdict) != BOARD_NONE) /* judged: only its clean-up still runs */
+        seconds += CLEANUP_SECONDS;
+    if (started != 0)
         return started + seconds * NS_PER_S;
     return p->since_ns + (seconds + START_SECONDS) * NS_PER_S;
 }
@@ -324,6 +348,9 @@ int suite_process_reap(struct suite_process *p, struct error *err)
         pid = waitpid(p->keeper, &status, 0);
     } while (pid < 0 && errno == EINTR);
     suite_process_kill(p);
+    if (p->pidfd >= 0)
+        close(p->pidfd);
+    p->pidfd = -1;
     p->keeper = 0;
     if (pid < 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
         return error_set(err, FAULT_GRADER,

@@ -5,15 +5,16 @@
  *
  *   engine (ipclab)
  *   `- keeper        a fork of the engine, one for each started suite; child subreaper: whatever a
- *      |             program leaves behind comes back to it and is reaped. When the suite has ended,
- *      |             or the engine has (its control pipe closes), it kills, sweeps the slot, exits.
+ *      |             program leaves behind comes back to it and is reaped. When the suite has
+ * ended, |             or the engine has (its control pipe closes), it kills, sweeps the slot,
+ * exits.
  *      `- suite      LAB-public or LAB-hidden: Criterion's runner, which holds the events' pipe
  *         `- worker  one a test, by Criterion; child subreaper during its test
  *            `- programs under test, in the slot's sandbox
  *
- * Descriptors: the engine holds the control pipe's write end and the events' read end; the keeper the
- * control pipe's read end; the suite's runner the events' write end, as SUITE_EVENTS_FD, and nothing
- * else but 0, 1, 2 (/dev/null and a log in the private folder).
+ * Descriptors: the engine holds the control pipe's write end and the events' read end; the keeper
+ * the control pipe's read end; the suite's runner the events' write end, as SUITE_EVENTS_FD, and
+ * nothing else but 0, 1, 2 (/dev/null and a log in the private folder).
  */
 #ifndef IPCLAB_RUN_SUITE_PROCESS_H
 #define IPCLAB_RUN_SUITE_PROCESS_H
@@ -35,17 +36,18 @@ struct suite_process {
     /* While a suite runs in the slot: */
     pid_t keeper; /* 0: none */
     int control, events;
-    struct strbuf pending;  /* the beginning of an event's line */
-    struct run **runs;      /* what it was started with; not owned */
+    struct strbuf pending;   /* the beginning of an event's line */
+    struct run **runs;       /* what it was started with; not owned */
     size_t run_count, ended; /* runs[0..ended) in the order in which they ended */
     struct run *current;     /* has started and not ended */
-    int64_t since_ns;        /* when `current` started, by the suite's event */
+    int64_t since_ns;        /* when `current` started; without one, when anything was last heard */
+    int64_t ended_ns;        /* when the last test ended, its clean-up not counted */
+    int pidfd; /* of the keeper: readable once it has ended; -1: the kernel has none */
 };
 
 /* Opens slot `index` and everything that lasts for the whole stage. */
 int suite_process_open(struct suite_process *p, const struct grading *g, int index,
-                       const char *filter, const char *tools, const char *layers_off,
-                       struct error *err);
+                       const char *filter, const char *tools, struct error *err);
 void suite_process_close(struct suite_process *p);
 
 /* Starts `suite` with `runs` (moved about as they end). The slot must be free. */
@@ -54,16 +56,21 @@ int suite_process_start(struct suite_process *p, const struct grading *g, const 
                         struct error *err);
 
 /*
- * Reads what there is of events. For each whole one calls `handle` with the event (started or ended)
- * and its run. Returns 1 while the suite lives, 0 when its events have ended (call
- * suite_process_reap() next), -1 and `err` for an event that is none.
+ * Reads what there is of events. For each whole one calls `handle` with the event (started or
+ * ended) and its run. Returns 1 while the suite or its keeper lives, 0 when both have ended (call
+ * suite_process_reap() next), -1 and `err` for an event that is none. What a suite still says after
+ * suite_process_kill() is not heard: its verdict has been given.
  */
 typedef void event_handler(void *context, struct suite_process *p, struct run *run,
                            const char *status, cJSON *event);
 int suite_process_read(struct suite_process *p, event_handler *handle, void *context,
                        struct error *err);
 
-/* When `current` must have ended: monotonic ns; INT64_MAX when there is none. */
+/* The descriptor to poll for POLLIN before suite_process_read(); -1 when no suite runs. */
+int suite_process_descriptor(const struct suite_process *p);
+
+/* When something must have been heard: monotonic ns; INT64_MAX when no suite runs, or a killed one.
+ */
 int64_t suite_process_deadline(const struct suite_process *p);
 
 /* Tells the keeper to end the suite and sweep; the events end soon afterwards. */

@@ -44,6 +44,7 @@ static void act_as_ourselves(void)
 
 /* A folder as it was when all of it had been looked at. */
 struct seen {
+    uid_t uid; /* for whom: another uid's names may have been passed over */
     dev_t device;
     ino_t inode;
     struct timespec changed;
@@ -59,18 +60,20 @@ static bool same_time(struct timespec a, struct timespec b)
  * Whether nothing was made in the folder since: each new name changes its ctime, which nobody can
  * set. Times are as coarse as the kernel's tick, so a change of the last moments is never trusted.
  */
-static bool unchanged(const struct seen *seen, const struct stat *now)
+static bool unchanged(const struct seen *seen, const struct slot *s, const struct stat *now)
 {
-    return seen->valid && seen->device == now->st_dev && seen->inode == now->st_ino &&
-           same_time(seen->changed, now->st_ctim);
+    return seen->valid && seen->uid == s->uid && seen->device == now->st_dev &&
+           seen->inode == now->st_ino && same_time(seen->changed, now->st_ctim);
 }
 
-static void remember(struct seen *seen, const struct stat *before, const struct timespec *clock)
+static void remember(struct seen *seen, const struct slot *s, const struct stat *before,
+                     const struct timespec *clock)
 {
     long long age = (clock->tv_sec - before->st_ctim.tv_sec) * NS_PER_S + clock->tv_nsec -
                     before->st_ctim.tv_nsec;
 
-    *seen = (struct seen){.device = before->st_dev,
+    *seen = (struct seen){.uid = s->uid,
+                          .device = before->st_dev,
                           .inode = before->st_ino,
                           .changed = before->st_ctim,
                           .valid = age > NS_PER_S / 10};
@@ -127,13 +130,13 @@ static int sweep_folder(const struct slot *s, const char *path, struct seen *see
     if (fd == -1)
         return 0;
     clock_gettime(CLOCK_REALTIME_COARSE, &clock);
-    if (fstat(fd, &before) != 0 || unchanged(seen, &before)) {
+    if (fstat(fd, &before) != 0 || unchanged(seen, s, &before)) {
         close(fd);
         return 0;
     }
     removed = remove_owned(s, fd, path, err);
     if (removed == 0)
-        remember(seen, &before, &clock);
+        remember(seen, s, &before, &clock);
     return removed;
 }
 

@@ -223,13 +223,17 @@ static int table_read(struct table *t, struct error *err)
     return 0;
 }
 
-static bool is_spared(pid_t pid, const pid_t *spare)
+/*
+ * Ourselves, those in `spare`, and, where somebody else is the keeper, our own children: such a one
+ * is a test's worker, whose end Criterion waits for and would never hear of if it were reaped here.
+ */
+static bool is_spared(const struct process *p, pid_t keeper, const pid_t *spare)
 {
     for (; spare != NULL && *spare != 0; spare++) {
-        if (*spare == pid)
+        if (*spare == p->pid)
             return true;
     }
-    return pid == getpid();
+    return p->pid == getpid() || (keeper != getpid() && p->parent == getpid());
 }
 
 /* Signals the process that was read, not another one that got its pid since. */
@@ -293,13 +297,13 @@ static void mark_descendants(const struct table *t, pid_t keeper, bool *below)
 }
 
 /* Whether all processes of the group are below the keeper and not spared. */
-static bool group_is_theirs(const struct table *t, const bool *below, const pid_t *spare,
-                            pid_t group)
+static bool group_is_theirs(const struct table *t, const bool *below, pid_t keeper,
+                            const pid_t *spare, pid_t group)
 {
     if (group <= 1)
         return false;
     for (size_t i = 0; i < t->count; i++) {
-        if (t->rows[i].group == group && (!below[i] || is_spared(t->rows[i].pid, spare)))
+        if (t->rows[i].group == group && (!below[i] || is_spared(&t->rows[i], keeper, spare)))
             return false;
     }
     return true;
@@ -322,10 +326,10 @@ static int signal_tree(struct table *t, pid_t keeper, const pid_t *spare, int si
     mark_descendants(t, keeper, below);
     for (size_t i = 0; i < t->count; i++) {
         const struct process *p = &t->rows[i];
-        if (!below[i] || is_spared(p->pid, spare))
+        if (!below[i] || is_spared(p, keeper, spare))
             continue;
         t->signature = t->signature * 31 + (uint64_t)p->pid * 256 + (unsigned char)p->state;
-        if (p->group != last_group && group_is_theirs(t, below, spare, p->group))
+        if (p->group != last_group && group_is_theirs(t, below, keeper, spare, p->group))
             kill(-p->group, signal);
         last_group = p->group;
         if (is_dead(p)) {
@@ -348,8 +352,10 @@ static int stop_tree(struct table *t, pid_t keeper, const pid_t *spare, struct e
     int count = signal_tree(t, keeper, spare, SIGSTOP, err), most = count;
     uint64_t before = 0;
 
-    for (int look = 0; count >= 0 && (t->signature != before || t->vanished) && look < 100;
-         look++) {
+    /* That somebody vanished may be other people's affair: a few looks more, not a hundred. */
+    for (int look = 0; count >= 0 && look < 100; look++) {
+        if (t->signature == before && (!t->vanished || look >= 4))
+            break;
         before = t->signature;
         count = signal_tree(t, keeper, spare, SIGSTOP, err);
         if (count > most)

@@ -324,10 +324,16 @@ def secrets():
         if "_" in name:
             found.add(name)
     for literal in _c_strings((suites / "hidden").glob("*.c")):
-        # A piece between conversions, long enough to be nobody's word.
+        # A piece between conversions, long enough to be nobody's words by chance.
         found.update(piece for piece in re.split(r"%[-0-9.]*[a-z]+|\\.", literal)
-                     if len(piece) >= 16 and " " in piece)
-    return {text for text in found if text not in open_text}
+                     if len(re.findall(r"[A-Za-z]{2,}", piece)) >= 4)
+    known = letters(open_text)
+    return {text for text in found if letters(text) not in known}
+
+
+def letters(text):
+    """What remains of a text however a form wraps, escapes or quotes it."""
+    return re.sub(r"[^a-z0-9/_]+", " ", text.lower()).strip()
 
 
 def kill_group(process):

@@ -393,6 +393,20 @@ class Installed(unittest.TestCase):
                     self.assertEqual([f for f in os.listdir(home) if f.startswith("ipclab-")], [])
 
 
+class RootWithoutItsRights(unittest.TestCase):
+    @ROOT_ONLY
+    def test_nothing_runs_as_root(self):
+        with folder() as into:
+            (into / "tmp").mkdir()
+            done = run("setpriv", "--bounding-set=-setuid,-setgid", IPCLAB, "grade", "pipe",
+                       REFERENCE, "-o", into / "results.json", temporary=into / "tmp")
+            graded = Grading([], done, into / "results.json", 0)
+            check_documents(self, graded)
+            self.assertEqual(graded.status, GRADER)
+            self.assertRegex(graded.results["reason"], "CAP_SETUID")
+            self.assertEqual(os.listdir(into / "tmp"), [])
+
+
 class StudentsMakefile(unittest.TestCase):
     def make(self, *words, env=None):
         with folder() as into:

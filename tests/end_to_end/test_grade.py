@@ -56,8 +56,27 @@ class Score(unittest.TestCase):
         self.assertEqual(done.results["build"]["warnings"], 0)
 
     def test_reference_leaves_nothing_over(self):
-        self.assertEqual(set(WHOLE["reference"].results["leftovers"].values()), {0},
-                         "what a right solution is told to have left over")
+        for test, each in WHOLE["reference"].runs().items():
+            left = {kind: count for kind, count in each["leftovers"].items() if count}
+            if test == "status/foreign_child":  # this test starts a process beside pipeline
+                left.pop("processes", None)
+            self.assertEqual(left, {}, test)
+
+    def test_the_same_work_gives_the_same_document(self):
+        """But for times, and nothing in it tells where the grader works."""
+        def timeless(node):
+            if isinstance(node, dict):
+                return {k: timeless(v) for k, v in node.items() if k not in
+                        ("seconds", "timings", "received_at", "leftovers")}
+            return [timeless(each) for each in node] if isinstance(node, list) else node
+
+        first, second = (timeless(WHOLE[f"naive j{jobs}"].feedback) for jobs in (1, 4))
+        for one, other in zip(first["runs"], second["runs"]):
+            for volatile in "attempts", "transcript", "message":
+                one.pop(volatile), other.pop(volatile)
+            self.assertEqual(one, other)
+        for done in WHOLE.values():
+            self.assertNotIn(b"/ipclab-", done.feedback_bytes)
 
     def test_jobs_change_no_verdict(self):
         self.assertEqual(WHOLE["naive j1"].verdicts(), WHOLE["naive j4"].verdicts())
@@ -107,8 +126,8 @@ class Usage(unittest.TestCase):
             self.assertEqual(done.returncode, USAGE, (arguments, done))
             self.assertEqual(os.listdir(into), [], f"{arguments}: a result was written")
             self.assertEqual(done.stdout, b"")
-            first = done.stderr.decode().splitlines()[0]
-            self.assertRegex(first, r"^ipclab grade: .*[^.]$|^/.*ipclab: .*[^.]$|^grade: .*")
+            # getopt speaks for itself, as "grade"; intake may have had its line before.
+            self.assertRegex(done.stderr.decode(), r"(?m)^(ipclab grade|grade): .*[^.]$")
             if says:
                 self.assertIn(says, done.stderr.decode())
 
@@ -452,12 +471,8 @@ class Secrets(unittest.TestCase):
 
     def search(self, data, where):
         text = data.decode(errors="replace")
-        # A form may wrap, escape or quote: compare letters only.
-        def letters(words):
-            return re.sub(r"[^a-z0-9/_]+", " ", words.lower()).strip()
-
-        bare = letters(text)
-        told = sorted(s for s in ipclab.secrets() if s in text or letters(s) in bare)
+        bare = ipclab.letters(text)
+        told = sorted(s for s in ipclab.secrets() if ipclab.letters(s) in bare)
         self.assertEqual(told, [], where)
 
     def test_feedback(self):
@@ -590,8 +605,8 @@ class Explained(unittest.TestCase):
 
     def test_timings_and_environment(self):
         results = WHOLE["reference"].results
-        self.assertEqual([t["stage"] for t in results["timings"]][:4],
-                         ["intake", "build", "run", "score"])
+        self.assertEqual(list(results["timings"]), ["intake", "build", "run", "score", "report"])
+        self.assertGreater(results["timings"]["run"], 0)
         self.assertEqual(results["submission"]["id"], "pipe")
         self.assertRegex(results["submission"]["received_at"], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")
 
@@ -623,6 +638,7 @@ class Terminal(unittest.TestCase):
     def test_one_live_line(self):
         got = self.on_terminal()
         progress = got[:got.index(b"pipe: ")]
+        progress = progress[:progress.rindex(b"\n")]
         # Each drawing takes the last one away: what stays is a line for each stage.
         stays = [line.split(b"\r\x1b[K")[-1] for line in progress.split(b"\r\n")]
         self.assertEqual([line.split()[0] for line in stays if line.strip()],
