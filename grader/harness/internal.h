@@ -123,6 +123,7 @@ struct harness {
     struct orphan *orphans;
     struct sandbox sandbox;
     bool sandbox_ready;
+    const char *private; /* NULL until it is asked for */
     void **kept; /* memory of this test */
     size_t kept_count, kept_capacity;
 };

@@ -17,7 +17,7 @@
 #include "harness/test.h"
 #include "support/clock.h"
 
-enum { KILL_MS = 5000, CHILDREN_MAX = 1024 };
+enum { CHILDREN_MAX = 1024 };
 
 static struct program *program_of(pid_t pid)
 {
@@ -119,21 +119,14 @@ bool reap(void)
     }
 }
 
-/* Ends everything that is left, from the top down until nothing new appears. */
+/* Ends everything that is left; in the usual case one look finds that there is nothing. */
 void reap_kill_all(void)
 {
     static struct process_list list;
-    int64_t deadline = clock_ns() + (int64_t)KILL_MS * NS_PER_MS;
-    for (int round = 0; clock_ns() < deadline; round++) {
-        process_descendants(getpid(), &list);
-        if (list.count == 0)
-            break;
-        for (size_t i = 0; i < list.count; i++)
-            kill(list.pid[i], SIGKILL);
-        reap();
-        if (round > 0)
-            usleep(500); /* for the kernel to end them */
-    }
+    process_descendants(getpid(), &list);
+    if (list.count != 0)
+        slot_kill_tree(getpid(), NULL, NULL); /* one that does not die is the sweep's to tell */
+    reap();
 }
 
 /* ---- what an end means ---- */

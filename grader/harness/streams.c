@@ -435,8 +435,12 @@ const char *program_read_line(struct program *p, int fd, size_t *len)
     struct output_wait w = {p, output_of(p, fd, "program_read_line"), 0};
     struct output *o = w.output;
     if (!o->by_lines) {
-        if (o->total > KEPT_MAX || o->patterned)
-            test_broken("program_read_line: the output of '%s' has not been kept", p->name);
+        if (o->patterned)
+            test_broken("program_read_line: the output of '%s' is not kept", p->name);
+        if (o->total > KEPT_MAX) /* the program's doing, not the suite's */
+            test_fail(NULL, text("%s writes lines to its %s", p->name, stream_name(fd)),
+                      text("%llu bytes came before the first line was looked for",
+                           (unsigned long long)o->total));
         strbuf_add(&o->lines, o->kept.text, o->kept.len);
         o->by_lines = true;
     }
@@ -501,8 +505,8 @@ void program_expect_pattern(struct program *p, int fd, uint64_t seed)
 {
     if (fd != 1 && fd != 2)
         test_broken("program_expect_pattern: descriptor %d is no output", fd);
-    if (p->out[fd].total > 0)
-        test_broken("program_expect_pattern: '%s' has written already", p->name);
+    if (p->started)
+        test_broken("program_expect_pattern: '%s' has been started already", p->name);
     p->out[fd].patterned = true;
     p->out[fd].pattern_seed = seed;
 }

@@ -14,6 +14,7 @@
 
 #include "harness/internal.h"
 #include "harness/observe.h"
+#include "support/files.h"
 #include "support/clock.h"
 #include "support/memory.h"
 #include "support/text.h"
@@ -369,7 +370,14 @@ const char *test_directory(void)
 
 const char *private_directory(void)
 {
-    return harness.job.slot.private;
+    if (harness.private ==
+        NULL) { /* made by the first who asks: what an earlier test left is gone */
+        harness.private = text("%s/test", harness.job.slot.private);
+        tree_remove(harness.private);
+        if (mkdir(harness.private, 0700) != 0)
+            test_broken("can't make the folder '%s': %s", harness.private, strerror(errno));
+    }
+    return harness.private;
 }
 
 uint64_t test_seed(void)

@@ -2,12 +2,13 @@
  * test.h - tests, their verdicts, and waiting for what can be observed.
  *
  * A verdict never depends on luck or load:
- *   failed        the contract was broken: test_fail() and the expect_ functions;
- *   crashed       a program died of SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGTRAP or SIGSYS;
- *   stuck         (a kind of failed) every process of the test waits, and nobody is left to wake
- *                 them: seen in /proc, so it is no matter of time. The message names who waits
- * where; timeout       the test's time is over: it is run again alone before it counts; not
- * measured  the machine lacks what the test needs.
+ *
+ * - failed: the contract was broken; test_fail() and the expect_ functions.
+ * - crashed: a program died of SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGTRAP or SIGSYS.
+ * - stuck (a kind of failed): every process of the test waits, and nobody is left to wake them. That
+ *   is seen in /proc, so it is no matter of time; the message names who waits where.
+ * - timeout: the test's time is over. It is run again, alone, before it counts.
+ * - not measured: the machine lacks what the test needs.
  */
 #ifndef IPCLAB_HARNESS_TEST_H
 #define IPCLAB_HARNESS_TEST_H
@@ -100,7 +101,7 @@ void harness_count_wait(int ms);
 /* ---- where things are ---- */
 const char *tool_path(const char *name); /* a program of the suite: build/.../tools/NAME */
 const char *test_directory(void);        /* the test's empty folder, the programs' working folder */
-const char *private_directory(void);     /* ours: no program of the submission can look into it */
+const char *private_directory(void);     /* ours, empty at first: closed to the submission */
 uint64_t test_seed(void);
 
 #endif

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 #include <dirent.h>
 
@@ -26,7 +27,13 @@
 #include "support/memory.h"
 #include "support/text.h"
 
-enum { BATCH_MAX = 10, TICK_MS = 100, LOG_TAIL = 2000, SLOTS_MAX = 64 };
+enum {
+    BATCH_MAX = 10,
+    TICK_MS = 100,
+    LOG_TAIL = 2000,
+    SLOTS_MAX = 64,
+    ROOM_BYTES = 1 << 20, /* what a test needs at least of the work folder's disk */
+};
 
 struct batch {
     struct run **runs;
@@ -96,6 +103,18 @@ static void broken(struct schedule *s, struct run *run, const char *why)
     s->failed = true;
 }
 
+/*
+ * A test fails on a full disk, too, whoever filled it: that is no verdict. Its slot is swept by
+ * now, so that a submission which fills the disk finds room again, alone, and gets its own verdict
+ * then.
+ */
+static bool disk_is_full(const struct schedule *s)
+{
+    struct statvfs fs;
+    return statvfs(s->g->work, &fs) == 0 &&
+           (fs.f_bavail * fs.f_frsize < ROOM_BYTES || (fs.f_files > 0 && fs.f_favail == 0));
+}
+
 static void handle_event(void *context, struct suite_process *p, struct run *run,
                          const char *status, cJSON *event)
 {
@@ -118,6 +137,8 @@ static void handle_event(void *context, struct suite_process *p, struct run *run
         broken(s, run, fault);
     else if (strcmp(status, "passed") == 0)
         finish_run(s, run, RUN_PASSED);
+    else if (disk_is_full(s))
+        broken(s, run, "the disk of the work folder (TMPDIR) is full");
     else if (strcmp(status, "failed") == 0)
         finish_run(s, run, RUN_FAILED);
     else if (strcmp(status, "crashed") == 0)

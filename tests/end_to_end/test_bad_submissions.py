@@ -132,7 +132,9 @@ class BadSubmission(unittest.TestCase):
 
 def add_plain_tests():
     def make(name):
-        return lambda self: self.ran(name)
+        def test(self):
+            self.ran(name)
+        return test
 
     special = {name[len("test_"):] for name in dir(BadSubmission) if name.startswith("test_")}
     for name in PROGRAMS:
@@ -163,10 +165,9 @@ class Special(BadSubmission):
         refused = {call["call"].split("(")[0]: call for call in bad.feedback["refused_calls"]}
         for call, rule in {"socket": "sockets", "socketpair": "sockets", "msgget": "System V",
                            "semget": "System V", "shmget": "System V", "mq_open": "queues",
-                           "shm_open": "shared memory", "mkfifo": "named pipes"}.items():
+                           "mkfifo": "named pipes"}.items():
+            # shm_open is an open of a path: no filter sees it, Landlock refuses it without a word.
             with self.subTest(call):
-                if call == "shm_open":  # an open of a path: no filter can see it, Landlock refuses
-                    continue
                 name = call if call != "mkfifo" else "mknod"
                 found = [c for c in refused if c.startswith(name)]
                 self.assertTrue(found, f"{call} is not told: {sorted(refused)}")

@@ -210,15 +210,16 @@ class NoRoom(unittest.TestCase):
     def test_full_work_folder(self):
         seen = set()
         with folder() as into:
-            for kilobytes in 4, 64, 120, 200, 300, 500, 1000, 4000:
+            for kilobytes in 4, 64, 120, 160, 230, 352, 364, 500, 4000:
                 with self.subTest(kilobytes):
                     path = into / f"tmpfs{kilobytes}"
                     self.mount(path, f"size={kilobytes}k,mode=711")
-                    done = grade(self, REFERENCE, "-j", "1", tests=QUICK, temporary=path)
+                    done = grade(self, REFERENCE, "-j", "2", temporary=path, tests=(
+                        *QUICK, "stages/all_at_once", "descriptors/nothing_inherited"))
                     seen.add(done.results["status"])
                     if done.results["status"] == "grader_error":
                         self.assertRegex(done.results["reason"],
-                                         "(?i)no (space|room)|disk|could not start")
+                                         "(?i)no (space|room)|disk is full")
                     else:
                         self.assertEqual((done.results["status"], done.results["score"]),
                                          ("graded", done.results["max"]), done)

@@ -19,6 +19,13 @@ TEST(coprocess, closes_input, "a child that closes its input lives on; our stdin
     gate_open("gate", 1);
     expect_status(p, 4, "the status of the child, although our stdin is open and silent");
     expect_bytes(p, said, strlen(said), "what the child said after it had closed its input");
+
+    p = pipeline("--coprocess @ close 0 close 1 arrive both await gate exit 5");
+    program_start(p);
+    file_wait(p, "both", "the child runs");
+    wait_quiet(p, "pipeline waits for the child, which has closed both of its pipes and runs on");
+    gate_open("gate", 1);
+    expect_status(p, 5, "the status of the child, which outlived its pipes");
 }
 
 TEST(coprocess, stops_reading, "a child that takes only a part of its input is heard to its end")
@@ -53,23 +60,33 @@ TEST(coprocess, closes_output, "a child that closes its output still gets all of
     wait_quiet(p, "pipeline waits for our input, although the child's output has ended");
     program_queue(p, pattern_bytes((uint64_t)seed, MEDIUM), MEDIUM);
     program_close_input(p);
-    expect_status(p, 4, "the status of the child, which checked its input");
+    expect_status(p, 4,
+                  "the status of the child, which checks its input: it gets all of our stdin, "
+                  "although its own output has ended");
     expect_bytes(p, said, strlen(said), "what the child said before it closed its output");
 }
 
 TEST(coprocess, input_ends_first,
      "after the end of our stdin the child's output is carried to its end")
 {
+    /* So much that pipeline still has some of it when the child has ended and stdout is full. */
+    enum { SOME = 150000 };
     struct program *p =
-        pipeline("--coprocess @ count read arrive ended emit 7 %d exit 4", (int)MEDIUM);
+        pipeline("--coprocess @ count read arrive ended emit 7 %d exit 4", (int)SOME);
     program_start(p);
+    program_hold_output(p, 1, true);
     program_queue_pattern(p, 6, MEDIUM);
     program_close_input(p);
     file_wait(p, "ended", "the child sees the end of its input");
-    expect_status(p, 4, "the status of the child");
+    expect_idle(p, "our stdin has ended and our stdout is full: it carries the child's output to "
+                   "its end, so it does not end before");
+    program_hold_output(p, 1, false);
+    expect_status(p, 4,
+                  "the status of the child, whose output is carried to its end although our "
+                  "stdin has ended");
     program_wait_output_end(p, 1);
-    EXPECT(program_output_total(p, 1) == MEDIUM, "all that the child writes after its input ended",
-           text("%ju of %d bytes", (uintmax_t)program_output_total(p, 1), (int)MEDIUM));
+    EXPECT(program_output_total(p, 1) == SOME, "all that the child writes after its input ended",
+           text("%ju of %d bytes", (uintmax_t)program_output_total(p, 1), (int)SOME));
     const char *read = file_text("read", NULL, "the child counts what it reads");
     EXPECT(strcmp(read, text("%d", (int)MEDIUM)) == 0, "the child gets all of our stdin", read);
 }
@@ -139,6 +156,31 @@ TEST(coprocess, output_first,
     program_wait_output_end(p, 1);
     EXPECT(program_output_total(p, 1) == MEDIUM, "everything comes back",
            text("%ju of %d bytes", (uintmax_t)program_output_total(p, 1), (int)MEDIUM));
+
+    /* Two processes hold the child's ends, so it writes and reads at once. First so little that
+     * stdout has room for more, but not for a large write; then more than fits. */
+    gate_make("gate");
+    const char *probe = tool_path("probe");
+    p = pipeline("--coprocess sh -c");
+    program_arg(p, text("'%s' emit 1 20000 arrive little await gate emit 1 180000 & "
+                        "'%s' count read; wait; exit 6",
+                        probe, probe));
+    program_start(p);
+    program_hold_output(p, 1, true);
+    file_wait(p, "little", "the child runs");
+    wait_quiet(p, "pipeline waits for more, on stdin and from the child");
+    gate_open("gate", 1);
+    wait_quiet(p, "pipeline waits while our stdout is full");
+    program_queue_pattern(p, 10, MEDIUM);
+    program_close_input(p);
+    file_wait(p, "read",
+              "the child gets all of our stdin while nobody reads our stdout: a full stdout does "
+              "not stop the other direction");
+    program_hold_output(p, 1, false);
+    expect_status(p, 6, "the status of the child");
+    program_wait_output_end(p, 1);
+    EXPECT(program_output_total(p, 1) == 200000, "all of the child's output",
+           text("%ju of 200000 bytes", (uintmax_t)program_output_total(p, 1)));
 }
 
 TEST(coprocess, heir, "the pipes count, not the child: its own child may hold them and go on")
@@ -195,17 +237,21 @@ TEST(coprocess, constant_memory, "neither direction piles up what the other side
     EXPECT(program_output_total(p, 1) == LARGE, "all of the child's output",
            text("%ju of %d bytes", (uintmax_t)program_output_total(p, 1), (int)LARGE));
 
-    p = pipeline("--coprocess @ await gate count read exit 5");
+    struct random r = random_from_test();
+    int seed = between(&r, 1, 1 << 30);
+    p = pipeline("--coprocess @ await gate take 5000 await gate check %d %d exit 5", seed,
+                 (int)LARGE);
     program_start(p);
-    program_queue_pattern(p, 9, LARGE);
+    program_queue(p, pattern_bytes((uint64_t)seed, LARGE), LARGE);
     program_close_input(p);
     wait_quiet(p, "everything waits while the child does not read");
     EXPECT(program_input_taken(p) < LARGE / 2,
            "our input waits once the pipes and a buffer are full",
            text("pipeline took %ju MiB although the child has read nothing",
                 (uintmax_t)program_input_taken(p) >> 20));
+    /* Room for a page: not for all that waits in a buffer. */
     gate_open("gate", 1);
-    expect_status(p, 5, "the status of the child");
-    const char *read = file_text("read", NULL, "the child counts what it reads");
-    EXPECT(strcmp(read, text("%d", (int)LARGE)) == 0, "the child gets all of our stdin", read);
+    wait_quiet(p, "everything waits again once the child has read a little");
+    gate_open("gate", 1);
+    expect_status(p, 5, "the status of the child, which checked that it gets all of our stdin");
 }

@@ -36,6 +36,13 @@ TEST(idle, meter, "--meter: pipeline sleeps while no byte can move, whatever is 
     gate_open("left", 1);
     expect_status(p, 4, "the status of the last stage");
     expect_links(p, (uint64_t[]){300000}, 1);
+
+    p = pipeline("--meter @ emit 1 100000 | @ await right check 1 100000 exit 5");
+    program_start(p);
+    expect_idle(p, "the right pipe of the link is full, and its writer has ended");
+    gate_open("right", 1);
+    expect_status(p, 5, "the status of the last stage, which gets all the bytes");
+    expect_links(p, (uint64_t[]){100000}, 1);
 }
 
 TEST(idle, coprocess, "--coprocess: pipeline sleeps while no byte can move, whatever is closed")

@@ -108,13 +108,16 @@ TEST(meter, backpressure, "a right stage that does not read stops the left one, 
     int seed = between(&r, 1, 1 << 30);
 
     gate_make("gate");
-    struct program *p =
-        pipeline("--meter @ emit %d %d arrive written | @ await gate check %d %d exit 4", seed,
-                 (int)LARGE, seed, (int)LARGE);
+    struct program *p = pipeline("--meter @ emit %d %d arrive written | "
+                                 "@ await gate take 5000 await gate check %d %d exit 4",
+                                 seed, (int)LARGE, seed, (int)LARGE);
     program_start(p);
     wait_quiet(p, "everything waits while the right stage does not read");
     EXPECT(!file_there("written"), "the left stage waits once the pipes and a buffer are full",
            text("it could write all its %d MiB although nobody has read any", LARGE >> 20));
+    /* Room for a page: not for all that waits in a buffer. */
+    gate_open("gate", 1);
+    wait_quiet(p, "everything waits again once the right stage has read a little");
     gate_open("gate", 1);
     expect_status(p, 4, "the status of the last stage, which checked its input");
     expect_links(p, (uint64_t[]){LARGE}, 1);
@@ -142,6 +145,7 @@ TEST(meter, stops_through, "what the last stage no longer takes ends all the sta
     struct program *p = pipeline("--meter -- @ emit 1 0 | @ copy | @ copy | @ take 5 exit 4");
     program_start(p);
     expect_status(p, 4, "the status of the last stage; SIGPIPE goes from stage to stage");
+    expect_link_lines(p, 3);
 
     /* The right stage only closes its input, and lives on; then the left one begins to write. */
     gate_make("left");
@@ -156,6 +160,7 @@ TEST(meter, stops_through, "what the last stage no longer takes ends all the sta
               "input, although that one runs on");
     gate_open("right", 1);
     expect_status(p, 5, "the status of the last stage");
+    expect_link_lines(p, 1);
 }
 
 TEST(meter, sixty_four, "64 stages with --meter and 256 descriptors")

@@ -9,8 +9,9 @@
 #include "support/files.h"
 
 TEST(stages, arguments,
-     "arguments reach a stage as they are: empty, with blanks, with a bar inside")
+     "arguments reach a stage as they are: empty, with blanks, with a bar inside, and many")
 {
+    enum { MANY = 200 };
     struct random r = random_from_test();
     const char *a = word(&r), *b = word(&r);
 
@@ -23,6 +24,17 @@ TEST(stages, arguments,
     for (size_t i = 0; args[i] != NULL; i++)
         want = text("%s[%s]", want, args[i]);
     expect_bytes(p, want, strlen(want), "each argument in brackets, as the last stage got it");
+    expect_status(p, 0, "the status of the last stage");
+
+    p = pipeline("@ exit 1 | @ args");
+    want = "";
+    for (int i = 0; i < MANY; i++) {
+        const char *arg = text("%s%d", a, i);
+        program_arg(p, arg);
+        want = text("%s[%s]", want, arg);
+    }
+    program_start(p);
+    expect_bytes(p, want, strlen(want), text("all %d arguments of the last stage", (int)MANY));
     expect_status(p, 0, "the status of the last stage");
 }
 

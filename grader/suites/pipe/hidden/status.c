@@ -3,6 +3,7 @@
 
 #include <signal.h>
 #include <string.h>
+#include <sys/wait.h>
 
 static void expect_run(struct program *p, int status, const char *expected)
 {
@@ -25,7 +26,7 @@ TEST(status, order_of_ends, "whichever stage ends first, each status is taken fo
             random_shuffle(&r, order, STAGES, sizeof *order);
         struct program *p = pipeline("%s", pipefail ? "-o pipefail" : "");
         for (int i = 0; i < STAGES; i++) {
-            status[i] = pipefail && i >= 2 ? 0 : between(&r, 3, 40) + 20 * i;
+            status[i] = pipefail && i >= 2 ? 0 : between(&r, 3, 20) + 20 * i;
             program_words(p, "%s @ await gate%d arrive end%d%d exit %d", i == 0 ? "" : "|", i, run,
                           i, status[i]);
         }
@@ -88,7 +89,7 @@ TEST(status, script, "an executable file without #! is run by /bin/sh, with its 
 {
     struct random r = random_from_test();
     const char *said = word(&r);
-    int status = between(&r, 3, 89);
+    int status = random_status(&r);
 
     file_make("script", "echo \"$1\"\nexit $2\n", 0755);
     struct program *p = pipeline("./script %s 0 | @ copy exit %d", said, status);
@@ -121,6 +122,22 @@ TEST(status, own_failure, "1, and a word on stderr, when pipeline itself fails")
             expect_no_orphans(p);
         }
     }
+
+    /* Within 5 there may be room for the first of two pipes; who needs fewer, or fails in the
+     * child, ends with another status. The first stage writes without end. */
+    struct program *p = pipeline("sh -c");
+    const char *probe = tool_path("probe");
+    program_arg(p, text("ulimit -n 5; exec /proc/$PPID/exe '%s' emit 1 0 '|' '%s' copy '|' "
+                        "'%s' take 5 exit 8",
+                        probe, probe, probe));
+    program_start(p);
+    program_close_input(p);
+    int status = wait_for_end(
+        p, "pipeline ends although it could not make its second pipe: the stage before it learns "
+           "that nobody reads what it writes");
+    EXPECT(WIFEXITED(status) && WEXITSTATUS(status) != 0,
+           "exit status 1, since pipeline itself has failed", status_sentence(status));
+    expect_no_orphans(p);
 }
 
 TEST(status, no_more_processes,
@@ -140,6 +157,18 @@ TEST(status, no_more_processes,
     expect_error_line(p);
     expect_no_orphans(p);
 
+    /* No gate: the first stage writes without end, so it ends only when the last one that was
+     * started learns that its reader is missing. */
+    p = pipeline("@ emit 1 0");
+    for (int i = 1; i < STAGES; i++)
+        program_words(p, "| @ copy");
+    program_limit_processes(p, ALLOWED);
+    program_start(p);
+    expect_status(p, 1,
+                  "a stage could not be forked, and the stages before it learn that nobody reads "
+                  "what they write");
+    expect_no_orphans(p);
+
     p = pipeline("@ exit 7 | @ exit 8 | @ exit 9");
     program_start(p);
     expect_status(p, 9, "with processes enough the last stage's status");
@@ -149,22 +178,35 @@ TEST(status, foreign_child, "pipeline waits for its own children only")
 {
     /* A stage that starts a program in the background and then becomes a pipeline: that program is
      * then a child of the pipeline too. The stage's parent is a pipeline, so its file is known. */
-    gate_make("gate");
+    gate_make("foreign-gate");
+    gate_make("first-gate");
+    gate_make("last-gate");
     for (int ended = 0; ended < 2; ended++) {
         struct program *p = pipeline("sh -c");
-        program_arg(p, text("'%s' %s & exec /proc/$PPID/exe '%s' exit 4 '|' '%s' exit 5",
-                            tool_path("probe"), ended ? "exit 9" : "arrive foreign await gate",
-                            tool_path("probe"), tool_path("probe")));
+        const char *probe = tool_path("probe");
+        program_arg(p, text("'%s' arrive foreign%d await foreign-gate exit 9 & "
+                            "exec /proc/$PPID/exe '%s' arrive first%d await first-gate exit 4 '|' "
+                            "'%s' arrive last%d await last-gate exit 5",
+                            probe, ended, probe, ended, probe, ended));
         program_start(p);
+        file_wait(p, text("foreign%d", ended), "the program in the background runs");
+        file_wait(p, text("first%d", ended), "the first stage runs");
+        file_wait(p, text("last%d", ended), "the last stage runs");
+        if (ended) {
+            gate_open("foreign-gate", 1);
+            wait_quiet(p, "a child that pipeline did not start itself has ended, the stages have "
+                          "not: pipeline waits for them");
+        }
+        gate_open("first-gate", 1);
+        wait_quiet(p, "pipeline waits for its last stage, whatever other children it has");
+        gate_open("last-gate", 1);
         expect_status(p, 5,
                       ended ? "the last stage's; a child that pipeline did not start itself "
-                              "ended with 9"
+                              "ended before it with 9"
                             : "the last stage's; a child that pipeline did not start itself "
                               "still runs");
-        if (!ended) {
-            file_text("foreign", NULL, "the program in the background runs");
-            gate_open("gate", 1);
-        }
+        if (!ended)
+            gate_open("foreign-gate", 1);
         program_wait_output_end(p, 1); /* it holds our stdout: now it has ended, too */
     }
 }

@@ -47,7 +47,7 @@ TEST(usage, coprocess, "--coprocess takes one command: no bar, no --meter, no -o
 TEST(usage, double_dash, "the first argument that is no option, or the one after --, is a command")
 {
     struct random r = random_from_test();
-    int status = between(&r, 3, 89);
+    int status = random_status(&r);
 
     struct program *p = pipeline("-- @ exit 3 | @ exit %d", status);
     program_start(p);
@@ -60,6 +60,10 @@ TEST(usage, double_dash, "the first argument that is no option, or the one after
     p = pipeline("-- --meter @ exit 3");
     program_start(p);
     expect_status(p, 127, "after -- everything is a command, and there is none named --meter");
+
+    p = pipeline("-");
+    program_start(p);
+    expect_status(p, 127, "- alone is no option but a command, and there is none of that name");
 
     p = pipeline("@ args --meter -o %d -- --coprocess", status);
     program_start(p);

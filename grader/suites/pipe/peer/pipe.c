@@ -18,6 +18,7 @@
 #include "support/files.h"
 
 enum { LINE_MAX_BYTES = 1 << 16, FILE_MAX_BYTES = 1 << 21, GATES_MAX = 256 };
+enum { COMMAND_SHOWN = 80 };
 
 /* The suite's own failure, not the student's. */
 static _Noreturn void broken(const char *what, const char *name)
@@ -28,12 +29,29 @@ static _Noreturn void broken(const char *what, const char *name)
 
 /* ---- starting ---- */
 
+/* The newest pipeline and its words, as a message shows them. */
+static struct {
+    const struct program *p;
+    const char *line;
+} newest;
+
+/* ", of: pipeline ..." for the newest pipeline when that is short enough for a message, else "". */
+static const char *command_of(const struct program *p)
+{
+    if (newest.p != p || strlen(newest.line) > COMMAND_SHOWN || strstr(newest.line, "-c") != NULL)
+        return "";
+    return text(", of: pipeline%s%s", newest.line,
+                strchr(newest.line, '@') ? " (@ is the suite's probe)" : "");
+}
+
 static void add_words(struct program *p, const char *format, va_list args)
 {
     static char line[LINE_MAX_BYTES];
     int n = vsnprintf(line, sizeof line, format, args);
     if (n < 0 || (size_t)n >= sizeof line)
         broken("line too long", format);
+    if (newest.p == p && line[0] != '\0')
+        newest.line = text("%s %s", newest.line, line);
     char *rest = line;
     for (char *w; (w = strsep(&rest, " ")) != NULL;) {
         if (*w != '\0')
@@ -52,6 +70,8 @@ void program_words(struct program *p, const char *format, ...)
 struct program *pipeline(const char *format, ...)
 {
     struct program *p = program_new("pipeline");
+    newest.p = p;
+    newest.line = "";
     va_list args;
     va_start(args, format);
     add_words(p, format, args);
@@ -66,9 +86,23 @@ const char *word(struct random *r)
     return text("%s", letters);
 }
 
+const char *upper_case(const char *lower)
+{
+    char *upper = (char *)text("%s", lower);
+    for (char *c = upper; *c != '\0'; c++)
+        if (*c >= 'a' && *c <= 'z')
+            *c = (char)(*c - 'a' + 'A');
+    return upper;
+}
+
 int between(struct random *r, int from, int to)
 {
     return from + (int)random_below(r, (uint64_t)(to - from + 1));
+}
+
+int random_status(struct random *r)
+{
+    return between(r, 3, 80);
 }
 
 const void *pattern_bytes(uint64_t seed, size_t len)
@@ -225,24 +259,33 @@ static bool has_ended(void *context)
     return program_has_ended(context);
 }
 
-void expect_status(struct program *p, int status, const char *expected)
+int wait_for_end(struct program *p, const char *expected)
 {
     /* Not program_wait() at once: one that never ends is to be told with our words. */
-    wait_until(has_ended, p, text("exit status %d: %s", status, expected));
-    int got = program_wait(p);
+    wait_until(has_ended, p, expected);
+    return program_wait(p);
+}
+
+void expect_status(struct program *p, int status, const char *expected)
+{
+    const char *full = text("exit status %d: %s%s", status, expected, command_of(p));
+    int got = wait_for_end(p, full);
     if (WIFEXITED(got) && WEXITSTATUS(got) == status)
         return;
     const char *hint = "";
-    if (WIFEXITED(got) && WEXITSTATUS(got) == 90)
+    if (WIFEXITED(got) && WEXITSTATUS(got) == 1 && (status == 126 || status == 127))
+        hint = ": after a failed exec the child is a second pipeline, until it ends with _exit()";
+    else if (WIFEXITED(got) && WEXITSTATUS(got) == 90)
         hint = ": a stage says that its input is not what was sent to it";
     else if (WIFEXITED(got) && WEXITSTATUS(got) == 91)
         hint = ": a stage got EPIPE instead of SIGPIPE, so it started with SIGPIPE ignored";
+    else if (WIFEXITED(got) && WEXITSTATUS(got) == 128 + SIGPIPE)
+        hint = ": a stage was ended by SIGPIPE, so nobody took what it wrote any more";
     else if (WIFSIGNALED(got) && WTERMSIG(got) == SIGPIPE)
         hint = ": pipeline itself must not die of a reader that is gone";
     else if (WIFSIGNALED(got))
         hint = ": the signal of a stage is 128+N as pipeline's exit status, not its own death";
-    test_fail(NULL, text("exit status %d: %s", status, expected),
-              text("%s%s (%s)", status_sentence(got), hint, error_text(p)));
+    test_fail(NULL, full, text("%s%s (%s)", status_sentence(got), hint, error_text(p)));
 }
 
 void expect_bytes(struct program *p, const void *bytes, size_t len, const char *expected)
@@ -283,6 +326,26 @@ void expect_links(struct program *p, const uint64_t *counts, size_t count)
               kept == 0 ? "nothing on stderr" : quoted(got, kept, 400));
 }
 
+void expect_link_lines(struct program *p, size_t count)
+{
+    const char *expected = text("on stderr %zu line%s of the form 'link I: BYTES bytes', in order",
+                                count, count == 1 ? "" : "s");
+    size_t kept, lines = 0;
+    program_wait(p);
+    program_wait_output_end(p, 2);
+    const char *got = program_output(p, 2, &kept);
+    const char *all = text("%.*s", (int)kept, got), *rest = all;
+    for (size_t number; lines < count; lines++) {
+        int used = -1;
+        if (sscanf(rest, "link %zu: %*[0-9] bytes%n", &number, &used) != 1 || used < 0 ||
+            number != lines + 1 || rest[used] != '\n')
+            break;
+        rest += used + 1;
+    }
+    EXPECT(lines == count && *rest == '\0' && strlen(all) == kept, expected,
+           kept == 0 ? "nothing on stderr" : quoted(got, kept, 400));
+}
+
 void expect_refused(const char *words, const char *why)
 {
     struct program *p = pipeline("%s", words);
@@ -293,7 +356,8 @@ void expect_refused(const char *words, const char *why)
     program_close_input(p);
     int got = program_wait(p);
     program_wait_output_end(p, 2);
-    EXPECT(WIFEXITED(got) && WEXITSTATUS(got) == 2, expected, status_sentence(got));
+    EXPECT(WIFEXITED(got) && WEXITSTATUS(got) == 2, expected,
+           text("%s%s", status_sentence(got), file_there("started") ? ", and a stage ran" : ""));
     EXPECT(program_output_total(p, 2) > 0, expected, "nothing on stderr");
     EXPECT(program_output_total(p, 1) == 0, expected, "output on stdout");
 }

@@ -24,8 +24,12 @@ void program_words(struct program *p, const char *format, ...)
 /* A random word of 4 to 11 letters. It lives until the test ends, as all that is handed out here.
  */
 const char *word(struct random *r);
+/* The same word with A-Z for a-z, as probe's `upper` makes it. */
+const char *upper_case(const char *word);
 /* A number of `from` to `to`. */
 int between(struct random *r, int from, int to);
+/* An exit status that is none of pipeline's own and none of probe's: 3 to 80. */
+int random_status(struct random *r);
 
 /* `len` bytes of probe's pattern, for its `check`. */
 const void *pattern_bytes(uint64_t seed, size_t len);
@@ -48,10 +52,14 @@ void directory_make_here(const char *name);
 
 /* Waits for the end: exit status `status`, and `expected` says why ("the status of ..."). */
 void expect_status(struct program *p, int status, const char *expected);
+/* Waits for the end, `expected` as in wait_until(), and returns the wait status. */
+int wait_for_end(struct program *p, const char *expected);
 /* All of stdout, after the end of the pipeline, is `bytes`. */
 void expect_bytes(struct program *p, const void *bytes, size_t len, const char *expected);
 /* All of stderr is what --meter prints for these counts, 0 or more of them. */
 void expect_links(struct program *p, const uint64_t *counts, size_t count);
+/* All of stderr is `count` lines of --meter, in order, whatever their numbers of bytes. */
+void expect_link_lines(struct program *p, size_t count);
 /* Wrong usage: `words` (as in pipeline()) give exit 2, a line on stderr and no stdout. */
 void expect_refused(const char *words, const char *why);
 /* The pipeline is asleep with all its stages, and goes on sleeping: it neither spins nor polls. */

@@ -14,7 +14,7 @@ static void expect_all_back(struct program *p, uint64_t count)
 TEST(coprocess, echo, "stdin goes to the child, its output comes back, its status is ours")
 {
     struct random r = random_from_test();
-    int status = between(&r, 3, 89), count = between(&r, 100000, 300000);
+    int status = random_status(&r), count = between(&r, 100000, 300000);
 
     struct program *p = pipeline("--coprocess @ copy exit %d", status);
     program_expect_pattern(p, 1, 1);
@@ -66,7 +66,7 @@ TEST(coprocess, child_ends_first,
 {
     struct random r = random_from_test();
     const char *said = word(&r);
-    int status = between(&r, 3, 89);
+    int status = random_status(&r);
 
     struct program *p = pipeline("--coprocess @ say %s exit %d", said, status);
     program_start(p);

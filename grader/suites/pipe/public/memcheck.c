@@ -8,10 +8,11 @@ TEST(memcheck, plain, "three stages leave no memory and no descriptor behind")
     struct random r = random_from_test();
     const char *said = word(&r);
 
-    struct program *p = pipeline("@ say %s | @ copy | @ copy", said);
+    struct program *p = pipeline("@ say %s | @ upper | @ copy", said);
     program_memcheck(p);
     program_start(p);
-    expect_bytes(p, said, strlen(said), "a word that went through the stages");
+    expect_bytes(p, upper_case(said), strlen(said),
+                 "a word that went through the stages, one of which makes it upper case");
     expect_status(p, 0, "the status of the last stage");
     expect_memory_clean(p);
 }

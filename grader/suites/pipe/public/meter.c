@@ -12,7 +12,7 @@ TEST(meter, counts, "--meter carries every byte and prints one line a link, in o
         seed[i] = between(&r, 1, 1 << 30);
     }
     const char *said = word(&r);
-    int status = between(&r, 3, 89);
+    int status = random_status(&r);
 
     struct program *p = pipeline("--meter @ emit %d %d | @ check %d %d emit %d %d | "
                                  "@ check %d %d emit %d %d | @ check %d %d say %s exit %d",
@@ -54,4 +54,5 @@ TEST(meter, right_stage_stops, "--meter yes '|' head -1 ends")
     program_start(p);
     expect_status(p, 0, "the status of head; what it no longer takes ends the output of yes");
     expect_bytes(p, "y\n", 2, "the one line that head prints");
+    expect_link_lines(p, 1);
 }

@@ -14,7 +14,7 @@ static void expect_run(struct program *p, int status, const char *expected)
 TEST(status, last_stage, "the exit status is that of the last stage, whatever the others have")
 {
     struct random r = random_from_test();
-    int status = between(&r, 3, 120);
+    int status = random_status(&r);
 
     expect_run(pipeline("@ exit %d | @ exit %d | @ exit %d", status + 1, status + 2, status),
                status, "the status of the last of three stages");
@@ -40,7 +40,7 @@ TEST(status, signal, "a last stage that a signal ended is 128 + the signal's num
 TEST(status, cannot_start, "a stage that can't start is 127 or 126, and the others run")
 {
     struct random r = random_from_test();
-    int status = between(&r, 3, 120);
+    int status = random_status(&r);
 
     expect_run(pipeline("@ arrive first | no-such-%s", word(&r)), 127,
                "there is no program of the last stage's name");
@@ -56,7 +56,7 @@ TEST(status, cannot_start, "a stage that can't start is 127 or 126, and the othe
 TEST(status, pipefail, "-o pipefail: the status of the rightmost stage that failed, else 0")
 {
     struct random r = random_from_test();
-    int a = between(&r, 3, 60), b = between(&r, 61, 120);
+    int a = between(&r, 3, 40), b = between(&r, 41, 80);
 
     expect_run(pipeline("-o pipefail @ exit %d | @ exit %d | @ exit 0", a, b), b,
                "two stages failed: that of the right one");
@@ -69,16 +69,20 @@ TEST(status, pipefail, "-o pipefail: the status of the rightmost stage that fail
 TEST(status, waits_for_all, "pipeline waits for every stage, also for one that outlives the last")
 {
     struct random r = random_from_test();
-    int status = between(&r, 3, 120);
+    int status = random_status(&r);
 
-    gate_make("gate");
-    struct program *p =
-        pipeline("@ close 1 arrive first await gate | @ arrive last exit %d", status);
+    gate_make("let-first");
+    gate_make("let-last");
+    struct program *p = pipeline("@ close 1 arrive first await let-first | "
+                                 "@ arrive last await let-last exit %d",
+                                 status);
     program_start(p);
     file_wait(p, "first", "the first stage runs");
     file_wait(p, "last", "the last stage runs");
+    wait_quiet(p, "pipeline waits while both of its stages run");
+    gate_open("let-last", 1);
     wait_quiet(p, "pipeline does not end before its first stage, although the last has ended");
-    gate_open("gate", 1);
+    gate_open("let-first", 1);
     expect_status(p, status, "the status of the last stage, although it ended first");
     expect_no_orphans(p);
 }

@@ -10,7 +10,7 @@ static void expect_nothing_started(void)
 TEST(usage, empty_stage, "a stage without a command is wrong usage, and nothing is started")
 {
     struct random r = random_from_test();
-    int status = between(&r, 3, 120);
+    int status = random_status(&r);
 
     expect_refused("| @ arrive started", "the first stage is empty");
     expect_refused("@ arrive started |", "the last stage is empty");
@@ -26,15 +26,18 @@ TEST(usage, empty_stage, "a stage without a command is wrong usage, and nothing 
 TEST(usage, options, "unknown options are wrong usage, and nothing is started")
 {
     struct random r = random_from_test();
-    int status = between(&r, 3, 120);
+    int status = random_status(&r);
 
     expect_refused("-x @ arrive started", "there is no option -x");
     expect_refused(text("-o %s @ arrive started", word(&r)), "-o knows the word pipefail alone");
     expect_refused("", "there is no command");
     expect_nothing_started();
 
-    struct program *p = pipeline("-o pipefail @ arrive started exit %d | @ exit 0", status);
+    struct program *p = pipeline("-o pipefail @ arrive started exit %d | @ drain", status);
     program_start(p);
-    expect_status(p, status, "-o pipefail is an option that there is");
+    expect_status(p, status, "-o pipefail is an option that there is: the first stage failed");
     file_text("started", NULL, "the first stage is started");
+    p = pipeline("@ exit %d | @ drain", status);
+    program_start(p);
+    expect_status(p, 0, "the same without the option: the last stage succeeded");
 }

@@ -7,7 +7,8 @@
  *   err TEXT         write TEXT and a newline on stderr
  *   emit SEED COUNT  write COUNT bytes of the pattern (peer/pattern.h); 0: without end
  *   fill SEED        ignore SIGPIPE and write the pattern until nobody takes it any more
- *   check SEED COUNT read to the end: it must be COUNT bytes of the pattern, else exit 90
+ *   check SEED COUNT read to the end: it must be COUNT bytes of the pattern, of which `take` has
+ *                    read the first, else exit 90
  *   take N           read N bytes (less at the end of input) and forget them
  *   echo N           read N bytes and write them
  *   drain            read to the end               count FILE    ... and write how much into FILE
@@ -45,6 +46,7 @@
 enum { WRONG_INPUT = 90, NOT_TAKEN = 91, CANNOT = 99, CHUNK = PATTERN_CHUNK, FDS = 1024 };
 
 static char buffer[CHUNK];
+static uint64_t taken; /* by `take` */
 
 static _Noreturn void cannot(const char *what)
 {
@@ -143,7 +145,7 @@ static void fill(const char *seed)
 static void check(const char *seed, uint64_t count)
 {
     unsigned char *block = block_of(seed);
-    uint64_t done = 0;
+    uint64_t done = taken;
     for (size_t n; (n = get(buffer, CHUNK)) > 0; done += n) {
         const unsigned char *want = pattern_at(block, done);
         if (memcmp(buffer, want, n) == 0)
@@ -171,6 +173,8 @@ static void take(uint64_t count, bool also_write)
             return;
         if (also_write)
             put(buffer, n);
+        else
+            taken += n;
         count -= n;
     }
 }
