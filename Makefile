@@ -14,6 +14,8 @@ SUBMISSION ?= starter/$(LAB)
 WARNINGS = -Wall -Wextra -Wshadow -Wvla -Wmissing-prototypes -Wstrict-prototypes -Werror
 IPCLAB_CFLAGS = -std=c17 -D_GNU_SOURCE -Igrader $(WARNINGS) $(CFLAGS)
 ENGINE_LIBS = -lcjson -larchive -lseccomp -lexpat -lnettle -lpthread -lm
+# A suite is executed once for each test: what it does not have to load at run time, it does not pay.
+SUITE_LIBS = -lcjson -Wl,-Bstatic -lseccomp -lexpat -lnettle -Wl,-Bdynamic -lpthread -lm
 
 LABS = $(notdir $(patsubst %/,%,$(dir $(wildcard assignments/*/lab.json))))
 
@@ -114,7 +116,7 @@ $$(BUILD)/suites/$(1)-$(2): $$(call suite_objects,$$(BUILD),$(1),$(2)) \
     $$(BUILD)/grader/harness/suite_main.o $$(BUILD)/libharness.a $$(BUILD)/libipclab.a | $$(STUB)
 	@mkdir -p $$(@D)
 	$$(CC) $$(CFLAGS) -o $$@ $$^ -Wl,--no-as-needed $$(STUB) -Wl,--as-needed \
-	  -Wl,-rpath,'$$$$ORIGIN' -lcriterion $$(ENGINE_LIBS)
+	  -Wl,-rpath,'$$$$ORIGIN' -lcriterion $$(SUITE_LIBS)
 	@chmod $(3) $$@
 -include $$(patsubst %.o,%.d,$$(call suite_objects,$$(BUILD),$(1),$(2)))
 endef

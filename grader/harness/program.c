@@ -435,6 +435,14 @@ static void note_start(const struct program *p)
                                                  "XYZ0123456789_-+=./:,@%") == strlen(arg);
         strbuf_addf(&line, plain ? " %s" : " '%s'", arg);
     }
+    /* As a shell would be told, so that it can be tried by hand. */
+    static const char *const closed[] = {" <&-", " >&-", " 2>&-"};
+    static const char *const null[] = {" </dev/null", " >/dev/null", " 2>/dev/null"};
+    for (int fd = 0; fd < 3; fd++)
+        strbuf_addstr(&line, p->stream[fd] == STREAM_CLOSED ? closed[fd]
+                             : p->stream[fd] == STREAM_NULL ? null[fd]
+                             : p->stream[fd] == STREAM_SAME ? " 2>&1"
+                                                            : "");
     test_note("$ %s%s%s", p->memcheck ? "valgrind " : "", p->name, line.text);
     strbuf_release(&line);
 }

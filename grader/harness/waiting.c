@@ -19,8 +19,9 @@
 enum { HOLDERS_MAX = 6 };
 
 enum waits {
-    WAITS_INPUT,  /* on a descriptor, its first argument, to read */
-    WAITS_OUTPUT, /* ... to write */
+    WAITS_INPUT,   /* on a descriptor, its first argument, to read */
+    WAITS_OUTPUT,  /* ... to write */
+    WAITS_SEVERAL, /* on several at once */
     WAITS_OTHER,
 };
 
@@ -55,16 +56,16 @@ static const struct wait_call wait_calls[] = {
     {SYS_nanosleep, WAITS_OTHER, "for time to pass (sleep)"},
     {SYS_rt_sigsuspend, WAITS_OTHER, "for a signal (sigsuspend)"},
     {SYS_rt_sigtimedwait, WAITS_OTHER, "for a signal (sigwait)"},
-    {SYS_ppoll, WAITS_OTHER, "in poll"},
-    {SYS_pselect6, WAITS_OTHER, "in select"},
-    {SYS_epoll_pwait, WAITS_OTHER, "in epoll_wait"},
+    {SYS_ppoll, WAITS_SEVERAL, "in poll"},
+    {SYS_pselect6, WAITS_SEVERAL, "in select"},
+    {SYS_epoll_pwait, WAITS_SEVERAL, "in epoll_wait"},
     {SYS_openat, WAITS_OTHER, "for somebody to open the other end of a FIFO (open)"},
     {SYS_flock, WAITS_OTHER, "for a lock on a file"},
     {SYS_fcntl, WAITS_OTHER, "for a lock on a file"},
 #ifdef SYS_poll
-    {SYS_poll, WAITS_OTHER, "in poll"},
-    {SYS_select, WAITS_OTHER, "in select"},
-    {SYS_epoll_wait, WAITS_OTHER, "in epoll_wait"},
+    {SYS_poll, WAITS_SEVERAL, "in poll"},
+    {SYS_select, WAITS_SEVERAL, "in select"},
+    {SYS_epoll_wait, WAITS_SEVERAL, "in epoll_wait"},
     {SYS_pause, WAITS_OTHER, "for a signal (pause)"},
     {SYS_open, WAITS_OTHER, "for somebody to open the other end of a FIFO (open)"},
 #endif
@@ -153,6 +154,44 @@ static const char *what_it_is(const struct scene *s, const struct descriptor *d,
                 holders);
 }
 
+/* A FIFO that the test holds open both ways, and waits at no program of the submission's own. */
+static bool is_gate(const struct scene *s, const struct holder *h, const struct descriptor *d)
+{
+    if (d == NULL || d->target[0] != '/')
+        return false;
+    for (const struct program *p = harness.programs; p != NULL; p = p->next)
+        if (!p->peer && strcmp(p->name, h->name) == 0)
+            return false;
+    const struct descriptor_list *ours = s->holders[s->count - 1].list;
+    for (size_t i = 0; i < ours->count; i++)
+        if (strcmp(ours->fd[i].target, d->target) == 0 && (ours->fd[i].flags & O_ACCMODE) == O_RDWR)
+            return true;
+    return false;
+}
+
+/*
+ * Whoever waits for several descriptors at once: which, stands in its memory, which is not ours to
+ * read. So all its pipes above 2, with who is at their other ends.
+ */
+static const char *pipes_held(const struct scene *s, const struct holder *h)
+{
+    struct strbuf out = STRBUF_INIT;
+    size_t named = 0;
+    for (size_t i = 0; i < h->list->count && named < HOLDERS_MAX; i++) {
+        const struct descriptor *d = &h->list->fd[i];
+        bool reads = (d->flags & O_ACCMODE) == O_RDONLY;
+        if (d->number <= STDERR_FILENO || strncmp(d->target, "pipe:", 5) != 0)
+            continue;
+        const char *others = pipe_holders(s, d, reads);
+        strbuf_addf(&out, "%s descriptor %d, %s: %s", named++ == 0 ? "; it holds" : ";", d->number,
+                    reads ? "a pipe whose write end is open in" : "a pipe that is read by",
+                    others == NULL ? "nobody" : others);
+    }
+    const char *kept = text("%s", named == 0 ? "" : out.text);
+    strbuf_release(&out);
+    return kept;
+}
+
 static const char *describe_one(const struct scene *s, size_t index, pid_t pid)
 {
     const struct holder *h = &s->holders[index];
@@ -179,11 +218,15 @@ static const char *describe_one(const struct scene *s, size_t index, pid_t pid)
         const struct wait_call *c = &wait_calls[i];
         if (c->number != number)
             continue;
+        if (c->kind == WAITS_SEVERAL)
+            return text("%s waits %s%s", h->name, c->sentence, pipes_held(s, h));
         if (c->kind == WAITS_OTHER)
             return text("%s waits %s", h->name, c->sentence);
-        return text(
-            "%s waits %s on descriptor %lu%s", h->name, c->sentence, argument,
-            what_it_is(s, find_descriptor(h->list, (long)argument), c->kind == WAITS_INPUT));
+        const struct descriptor *d = find_descriptor(h->list, (long)argument);
+        if (c->kind == WAITS_INPUT && is_gate(s, h, d))
+            return text("%s waits for the test to let it go on", h->name);
+        return text("%s waits %s on descriptor %lu%s", h->name, c->sentence, argument,
+                    what_it_is(s, d, c->kind == WAITS_INPUT));
     }
     return text("%s waits in system call %ld", h->name, number);
 }

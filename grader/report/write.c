@@ -143,6 +143,8 @@ int report_write(const char *output, const cJSON *results, const cJSON *feedback
 
     path = xasprintf("%.*s%s", slash ? (int)(name - output) : 0, output, FEEDBACK);
     result = json_write_whole(path, FEEDBACK_MODE, feedback, err);
+    if (result < 0)
+        unlink(path); /* an older grading's words must not stand beside this result */
     free(path);
     return result;
 }

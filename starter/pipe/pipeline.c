@@ -153,8 +153,8 @@ void signals_restore(void)
  * and nothing waits for a newline or a full buffer. A link ends
  *   - when `in` has ended and everything that came has been written;
  *   - when nobody is left to read what is written to `out`, also while nothing comes from `in`.
- * Its two descriptors are closed as it ends; links whose descriptors are -1 are left out.
- * Returns 0, or -1 after a message.
+ * Its two descriptors are closed as it ends, 0 and 1 too if they are its; -1: no link, left out.
+ * Returns 0, or -1 after a message: one that failed is ended, and the others went on to their end.
  */
 int carry(struct link *links, size_t count)
 {

@@ -221,7 +221,10 @@ static void lists_descriptors(void)
 
 Test(harness, gives_the_descriptors_that_were_asked_for_and_no_other)
 {
-    assert_verdict(scenario(lists_descriptors), BOARD_PASSED);
+    const struct board *b = scenario(lists_descriptors);
+    assert_verdict(b, BOARD_PASSED);
+    assert_says(b->transcript, "$ misbehave descriptors <&-\n");
+    assert_says(b->transcript, "$ sh -c 'echo to stderr >&2; echo to stdout' 2>&1\n");
 }
 
 /* ---- stuck, out of time, spinning ---- */
@@ -341,6 +344,58 @@ Test(harness, names_who_holds_the_write_end)
     assert_says(b->got, "misbehave waits for a child to end");
     assert_says(b->got, "cat waits for input on descriptor 0, a pipe whose write end is still open "
                         "in: misbehave (descriptor 4)");
+}
+
+static void polls_a_pipe(void)
+{
+    waits_for_end_of("poll-pipe");
+}
+
+Test(harness, says_who_is_at_the_other_ends_for_one_who_polls)
+{
+    const struct board *b = scenario(polls_a_pipe);
+    assert_verdict(b, BOARD_FAILED);
+    assert_says(b->got, "misbehave waits in poll; it holds descriptor 3, a pipe whose write end is "
+                        "open in: misbehave (descriptor 4); descriptor 4, a pipe that is read by: "
+                        "misbehave (descriptor 3)");
+}
+
+static const char *held_fifo(void)
+{
+    const char *path = text("%s/gate", test_directory());
+    struct stat s;
+    if (mkfifo(path, 0600) != 0 || open(path, O_RDWR | O_CLOEXEC) < 0 ||
+        stat(test_directory(), &s) != 0 || chown(path, s.st_uid, s.st_gid) != 0)
+        test_broken("no FIFO of our own");
+    return path;
+}
+
+static void peer_waits_at_a_gate(void)
+{
+    struct program *p = program_new_peer("/bin/sh");
+    program_args(p, "-c", text("exec cat '%s'", held_fifo()), NULL);
+    program_start(p);
+    expect_exit(p, 0);
+}
+
+static void program_waits_at_a_fifo(void)
+{
+    held_fifo();
+    struct program *p = program_new("misbehave");
+    program_arg(p, "copy");
+    program_give(p, 0, open(text("%s/gate", test_directory()), O_RDONLY | O_CLOEXEC));
+    program_start(p);
+    expect_exit(p, 0);
+}
+
+Test(harness, calls_a_gate_a_gate_but_not_for_the_program_under_test)
+{
+    const struct board *b = scenario(peer_waits_at_a_gate);
+    assert_verdict(b, BOARD_FAILED);
+    assert_says(b->got, "cat waits for the test to let it go on");
+    b = scenario(program_waits_at_a_fifo);
+    assert_verdict(b, BOARD_FAILED);
+    assert_says(b->got, "misbehave waits for input on descriptor 0");
 }
 
 static void nobody_feeds(void)

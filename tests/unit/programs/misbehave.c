@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -129,6 +130,15 @@ static void keep_write_end(void)
     wait(NULL);
 }
 
+static void poll_own_pipe(void)
+{
+    int p[2];
+    if (pipe(p) != 0)
+        _exit(9);
+    struct pollfd one = {.fd = p[0], .events = POLLIN};
+    poll(&one, 1, -1);
+}
+
 static void list_descriptors(void)
 {
     for (int fd = 0; fd < sysconf(_SC_OPEN_MAX); fd++)
@@ -237,6 +247,8 @@ int main(int argc, char **argv)
         copy();
     else if (strcmp(what, "keep-write-end") == 0)
         keep_write_end();
+    else if (strcmp(what, "poll-pipe") == 0)
+        poll_own_pipe();
     else if (strcmp(what, "descriptors") == 0)
         list_descriptors();
     else if (strcmp(what, "write-everywhere") == 0)

@@ -78,8 +78,8 @@ TEST(coprocess, input_ends_first,
     program_queue_pattern(p, 6, MEDIUM);
     program_close_input(p);
     file_wait(p, "ended", "the child sees the end of its input");
-    expect_idle(p, "our stdin has ended and our stdout is full: it carries the child's output to "
-                   "its end, so it does not end before");
+    wait_quiet(p, "our stdin has ended and our stdout is full: pipeline carries the child's output "
+                  "to its end, so it waits");
     program_hold_output(p, 1, false);
     expect_status(p, 4,
                   "the status of the child, whose output is carried to its end although our "
