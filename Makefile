@@ -178,9 +178,9 @@ install: all ## install below PREFIX (GRADER=1: with the hidden suites, for thei
 	scripts/install-course $(BUILD) $(SHARE) $(if $(GRADER),--grader) $(LABS)
 
 format: ## format all C files as lint wants them
-	clang-format -i $$(git ls-files '*.c' '*.h')
+	clang-format -i $$(git ls-files 'grader/*.[ch]' 'tests/unit/*.[ch]' 'tests/bench/*.c')
 
 clean: ## remove what was built
-	rm -rf $(BUILD)
+	rm -rf $(BUILD) $(BUILD)-gcc $(BUILD)-clang
 
 -include $(ENGINE_OBJECTS:.o=.d) $(HARNESS_OBJECTS:.o=.d) $(BUILD)/grader/main.d

@@ -354,10 +354,7 @@ static int build_all(struct building *b, struct error *err)
 
 int build(struct grading *g, struct error *err)
 {
-    struct building b = {.g = g,
-                         .control = -1,
-                         .log = STRBUF_INIT,
-                         .slot = {.lock = -1}};
+    struct building b = {.g = g, .control = -1, .log = STRBUF_INIT, .slot = {.lock = -1}};
     struct strbuf clean = STRBUF_INIT;
     int result = -1;
 

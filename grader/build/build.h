@@ -11,8 +11,9 @@
 #include "grading.h"
 
 /*
- * 0: g->build is filled (g->build.ok says whether it compiled, each program within 60 s and the limits).
- * -1 and `err` (FAULT_GRADER): the compiler could not be started, or our disk or memory failed.
+ * 0: g->build is filled (g->build.ok says whether it compiled, each program within 60 s and the
+ * limits). -1 and `err` (FAULT_GRADER): the compiler could not be started, or our disk or memory
+ * failed.
  */
 int build(struct grading *g, struct error *err);
 

@@ -399,7 +399,8 @@ static cJSON *hidden_entry(cJSON *array, const char *concept)
 static void add_to(cJSON *object, const char *key, long more)
 {
     cJSON *number = cJSON_GetObjectItemCaseSensitive(object, key);
-    cJSON_SetNumberValue(number, number->valuedouble + (double)more);
+    if (number)
+        cJSON_SetNumberValue(number, number->valuedouble + (double)more);
 }
 
 cJSON *manifest_cut(const struct manifest *m)

@@ -31,8 +31,8 @@ enum exclusion {
 };
 
 struct manifest_program {
-    const char *name;            /* the executable: "pipeline" */
-    const char *const *sources;  /* file names, NULL at the end */
+    const char *name;             /* the executable: "pipeline" */
+    const char *const *sources;   /* file names, NULL at the end */
     const char *const *libraries; /* linker words: "-pthread", "-lrt"; NULL at the end */
 };
 
@@ -71,7 +71,7 @@ struct manifest {
     char hash[HASH_HEX_SIZE];
     const char *lab;
     const char *title;
-    bool cut; /* a student's manifest: public tests only */
+    bool cut;          /* a student's manifest: public tests only */
     int hidden_points; /* in a cut manifest: what waits in hidden tests */
     struct manifest_program *programs;
     size_t program_count;

@@ -124,7 +124,7 @@ struct harness {
     struct sandbox sandbox;
     bool sandbox_ready;
     const char *private; /* NULL until it is asked for */
-    void **kept; /* memory of this test */
+    void **kept;         /* memory of this test */
     size_t kept_count, kept_capacity;
 };
 extern struct harness harness;

@@ -5,8 +5,8 @@
  *
  * - failed: the contract was broken; test_fail() and the expect_ functions.
  * - crashed: a program died of SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGTRAP or SIGSYS.
- * - stuck (a kind of failed): every process of the test waits, and nobody is left to wake them. That
- *   is seen in /proc, so it is no matter of time; the message names who waits where.
+ * - stuck (a kind of failed): every process of the test waits, and nobody is left to wake them.
+ * That is seen in /proc, so it is no matter of time; the message names who waits where.
  * - timeout: the test's time is over. It is run again, alone, before it counts.
  * - not measured: the machine lacks what the test needs.
  */

@@ -122,7 +122,8 @@ class BadSubmission(unittest.TestCase):
         self.assertEqual(bad.results["score"], 0, bad)
         self.assertEqual(good.results["score"], good.results["max"], good)
         self.assertEqual(good.status, GRADED)
-        self.assertLess(bad.seconds, ipclab.SECONDS)
+        for each in bad.results["runs"]:  # the harness ends a test at its limit, we 5 s later
+            self.assertLess(each["seconds"], 10 + 5 + 5, each["test"])
         return bad
 
     def ran(self, name):
