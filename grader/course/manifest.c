@@ -400,7 +400,7 @@ static void add_to(cJSON *object, const char *key, long more)
 {
     cJSON *number = cJSON_GetObjectItemCaseSensitive(object, key);
     if (number)
-        cJSON_SetNumberValue(number, number->valuedouble + (double)more);
+        cJSON_SetNumberHelper(number, number->valuedouble + (double)more);
 }
 
 cJSON *manifest_cut(const struct manifest *m)

@@ -22,7 +22,7 @@ struct machine {
 void machine_open(struct machine *m);
 void machine_close(struct machine *m);
 
-/* Shares it again. May wait as long as somebody else's lone test takes. */
+/* Shares it again; at first it may wait as long as somebody else's lone test takes. */
 void machine_share(struct machine *m);
 
 /*

@@ -290,6 +290,8 @@ static void suite_ended(struct schedule *s, struct suite_process *p)
         s->failed = true;
         return;
     }
+    if (s->next == s->batch_count) /* it may have been a lone one: others' turn now */
+        machine_share(&s->machine);
     struct run *current = p->current;
     if (current) { /* it died in this test */
         take_off(p, current);

@@ -10,6 +10,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+import time
 import unittest
 
 import ipclab
@@ -59,8 +60,11 @@ class Interrupt(unittest.TestCase):
             grading = Started(source(program, into), into)
             self.addCleanup(kill_group, grading.process)
             grading.wait_until_runs(name)
+            sent = time.monotonic()
             send(grading.process)
             done = grading.end()
+            # Not when the compiler is done, or out of time (30 s).
+            self.assertLess(time.monotonic() - sent, 20)
             check_documents(self, done)
             self.assertEqual((done.status, done.results["status"]), (GRADER, "grader_error"))
             self.assertRegex(done.results["reason"], "interrupted")

@@ -1,5 +1,8 @@
 /* Takes the compiler more time than it gets. */
-#define A n = n * 3 + n / 7; n ^= n << 3; n += n % 5;
+#define A                                                                                          \
+    n = n * 3 + n / 7;                                                                             \
+    n ^= n << 3;                                                                                   \
+    n += n % 5;
 #define B A A A A A A A A A A
 #define C B B B B B B B B B B
 #define D C C C C C C C C C C
@@ -9,6 +12,5 @@ volatile int n;
 
 int main(void)
 {
-    E E E E E E E E E E
-    return n;
+    E E E E E E E E E E return n;
 }
