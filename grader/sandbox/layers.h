@@ -30,6 +30,7 @@ int sandbox_become(uid_t uid, gid_t gid);
  */
 int sandbox_open_queues(void);
 
-enum { SLOT_UID_FIRST = 60000, SLOT_UID_COUNT = 1000 };
+/* The last one is no slot's: the sweep kills under it (slot_processes.c). */
+enum { SLOT_UID_FIRST = 60000, SLOT_UID_COUNT = 1000, SLOT_UID_SWEEPER = 60999 };
 
 #endif

@@ -86,6 +86,7 @@ static int claim_uid(struct slot *s, struct error *err)
     unsigned start;
 
     mark_used(used);
+    used[SLOT_UID_SWEEPER - SLOT_UID_FIRST] = true;
     if (getrandom(&start, sizeof(start), 0) != (ssize_t)sizeof(start))
         start = (unsigned)getpid();
     for (unsigned i = 0; i < SLOT_UID_COUNT; i++) {

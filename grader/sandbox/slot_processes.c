@@ -18,7 +18,7 @@
 #include "support/clock.h"
 #include "support/memory.h"
 
-enum { SWEEP_SECONDS = 10 };
+enum { SWEEP_SECONDS = 10, HELPER_SECONDS = 5 };
 
 /* What is needed of /proc/PID/stat. `started` tells a pid from the same pid used again. */
 struct process {
@@ -130,10 +130,24 @@ static int count_uid(uid_t uid, enum certainty *certainty, struct error *err)
     return count;
 }
 
+/* Waits for our helper; one that does not end is killed: nothing of the slot may hold us up. */
+static bool helper_ended_well(pid_t pid)
+{
+    int64_t deadline = clock_ns() + HELPER_SECONDS * NS_PER_S;
+    int status = 0;
+    pid_t ended;
+
+    for (int turn = 0; (ended = waitpid(pid, &status, WNOHANG)) == 0; turn++) {
+        if (clock_ns() > deadline)
+            kill(pid, SIGKILL);
+        pause_turn(turn);
+    }
+    return ended == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
 bool slot_run_as(const struct slot *s, void (*work)(const void *argument), const void *argument)
 {
     pid_t pid = fork();
-    int status = 0;
 
     if (pid == 0) {
         if (sandbox_become(s->uid, s->gid) != 0)
@@ -141,21 +155,29 @@ bool slot_run_as(const struct slot *s, void (*work)(const void *argument), const
         work(argument);
         _exit(0);
     }
-    if (pid == -1)
-        return false;
-    while (waitpid(pid, &status, 0) == -1 && errno == EINTR)
-        continue;
-    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    return pid > 0 && helper_ended_well(pid);
 }
 
 /*
  * All at once, as the uid itself: the kernel holds its list of processes meanwhile, and a process
- * with a fatal signal pending can't fork, so that no fork bomb is faster.
+ * with a fatal signal pending can't fork, so that no fork bomb is faster. Only the effective uid is
+ * the slot's, which is what lets us reach its processes; their signals look at the target's real
+ * and saved uid (kill(2)), so that none of them can stop or kill us first.
  */
-static void kill_all(const void *unused)
+static bool kill_all(const struct slot *s)
 {
-    (void)unused;
-    kill(-1, SIGKILL);
+    const uid_t sweeper = SLOT_UID_SWEEPER;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        if (syscall(SYS_setgroups, 0, NULL) != 0 ||
+            syscall(SYS_setresgid, s->gid, s->gid, s->gid) != 0 ||
+            syscall(SYS_setresuid, sweeper, s->uid, sweeper) != 0)
+            _exit(1);
+        kill(-1, SIGKILL);
+        _exit(0);
+    }
+    return pid > 0 && helper_ended_well(pid);
 }
 
 int slot_kill_uid(const struct slot *s, struct error *err)
@@ -179,7 +201,7 @@ int slot_kill_uid(const struct slot *s, struct error *err)
             pause_turn(turn);
         /* Once is enough: then there is nobody left who could fork, and we wait for their ends. */
         if (!killed)
-            killed = slot_run_as(s, kill_all, NULL);
+            killed = kill_all(s);
         left = count_uid(s->uid, &certainty, err);
     }
     /* The last to die may have left us children that were dead already. */
