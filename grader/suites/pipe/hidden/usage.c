@@ -61,10 +61,6 @@ TEST(usage, double_dash, "the first argument that is no option, or the one after
     program_start(p);
     expect_status(p, 127, "after -- everything is a command, and there is none named --meter");
 
-    p = pipeline("-");
-    program_start(p);
-    expect_status(p, 127, "- alone is no option but a command, and there is none of that name");
-
     p = pipeline("@ args --meter -o %d -- --coprocess", status);
     program_start(p);
     const char *want = text("[--meter][-o][%d][--][--coprocess]", status);
