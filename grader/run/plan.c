@@ -3,7 +3,6 @@
  */
 #include "run/run.h"
 
-#include <errno.h> /* program_invocation_name: how we were called, so that it can be repeated */
 #include <stdlib.h>
 #include <string.h>
 
