@@ -23,9 +23,10 @@
 #include "harness/memcheck.h"
 #include "harness/test.h"
 #include "support/clock.h"
+#include "support/signals.h"
 #include "support/text.h"
 
-enum { KERNEL_SIGNALS = 64, WANTED_MAX = GIVEN_MAX + 5, CHILD_STACK = 1 << 18 };
+enum { WANTED_MAX = GIVEN_MAX + 5, CHILD_STACK = 1 << 18 };
 
 /* ---- making one, and its settings ---- */
 
@@ -215,28 +216,6 @@ static void start_limit(struct start *s, int resource, rlim_t soft, rlim_t hard)
     s->limit_of[s->limit_count++] = resource;
 }
 
-/* The kernel's own calls: glibc's refuse signals 32 and 33, which posix_spawn leaves ignored. */
-struct kernel_sigaction {
-    void (*handler)(int);
-    unsigned long flags;
-    void (*restorer)(void);
-    uint64_t mask;
-};
-
-static void child_signals(const struct program *p)
-{
-    uint64_t mask = 0;
-    for (int i = 1; i <= KERNEL_SIGNALS; i++) {
-        struct kernel_sigaction action = {.handler = SIG_DFL};
-        if (sigismember(&p->ignored, i) == 1)
-            action.handler = SIG_IGN;
-        if (sigismember(&p->blocked, i) == 1)
-            mask |= (uint64_t)1 << (i - 1);
-        syscall(SYS_rt_sigaction, i, &action, NULL, sizeof mask);
-    }
-    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof mask);
-}
-
 /*
  * First every source is put out of the way of every target, then each target is set. Returns the
  * exec pipe's descriptor (s->keep), or -1.
@@ -273,7 +252,7 @@ static int child_run_program(void *argument)
     struct start *s = argument;
     struct start_failure failure = {0, "descriptors"};
     umask(022); /* the worker's own is for itself */
-    child_signals(s->p);
+    signals_set(&s->p->ignored, &s->p->blocked);
     int keep = child_descriptors(s);
     if (keep < 0)
         goto failed;

@@ -18,6 +18,7 @@
 
 #include "support/clock.h"
 #include "support/memory.h"
+#include "support/signals.h"
 
 enum {
     CHILD_TIMEOUT_MS = 60000,
@@ -100,12 +101,7 @@ static _Noreturn void become(const struct child *child, int out, int err, int fa
 {
     struct start_failure told = {.error = 0};
     const char *step = "its preparation";
-    struct sigaction action = {.sa_handler = SIG_DFL};
-    sigset_t none;
-    sigemptyset(&none);
-    for (int i = 1; i <= SIGRTMAX; i++)
-        sigaction(i, &action, NULL); /* two refuse, and glibc's own two */
-    sigprocmask(SIG_SETMASK, &none, NULL);
+    signals_reset();
     int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (null < 0 || dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0)
         goto fail;
