@@ -33,3 +33,17 @@ const char *run_status_name(enum run_status s)
     }
     return "not_run";
 }
+
+bool grading_wants(const struct grading *g, const struct manifest_test *test)
+{
+    const char *const *names = g->options.tests;
+    if (g->options.public_only && test->visibility != VISIBILITY_PUBLIC)
+        return false;
+    if (!names || !*names)
+        return true;
+    for (; *names; names++) {
+        if (manifest_named(&g->manifest, *names) == test)
+            return true;
+    }
+    return false;
+}

@@ -117,6 +117,9 @@ struct grading {
     struct timing timings[5]; /* intake, build, run, score, report */
 };
 
+/* Whether the options ask for `test`: --test, --public-only. */
+bool grading_wants(const struct grading *g, const struct manifest_test *test);
+
 const char *grading_status_name(enum grading_status s); /* "graded", "build_failed", ... */
 const char *run_status_name(enum run_status s);         /* "passed", "failed", ... */
 

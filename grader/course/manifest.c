@@ -380,6 +380,15 @@ const struct manifest_test *manifest_find(const struct manifest *m, const char *
     return NULL;
 }
 
+const struct manifest_test *manifest_named(const struct manifest *m, const char *name)
+{
+    size_t len = strlen(m->lab);
+    const struct manifest_test *t = NULL;
+    if (strncmp(name, m->lab, len) == 0 && name[len] == '/')
+        t = manifest_find(m, name + len + 1);
+    return t ? t : manifest_find(m, name);
+}
+
 /* The entry of `concept` in the array, made when it is not there yet. */
 static cJSON *hidden_entry(cJSON *array, const char *concept)
 {

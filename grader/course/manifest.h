@@ -91,6 +91,9 @@ void manifest_release(struct manifest *m);
 /* NULL when there is no such test. */
 const struct manifest_test *manifest_find(const struct manifest *m, const char *id);
 
+/* The same by what people type: SUITE/NAME or LAB/SUITE/NAME. */
+const struct manifest_test *manifest_named(const struct manifest *m, const char *name);
+
 /*
  * The manifest that students receive, as a new document: public tests whole; of hidden and
  * after_due ones, in "hidden", one entry a concept with its number of tests and sum of points, and

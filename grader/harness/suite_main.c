@@ -119,7 +119,7 @@ static void add_refused(cJSON *event)
         json_append(refused, call);
         json_add_text(call, "call", board->refused[i].call,
                       strnlen(board->refused[i].call, sizeof(board->refused[i].call)), 64);
-        json_add_string(call, "rule", exclusion_sentence(board->refused[i].rule));
+        json_add_string(call, "rule", exclusion_name(board->refused[i].rule));
         json_add_integer(call, "count", atomic_load(&board->refused_times[i]));
     }
 }

@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #include "report/document.h"
-#include "score/score.h"
 #include "support/json.h"
 #include "support/strbuf.h"
 #include "support/text.h"
@@ -165,7 +164,7 @@ static void add_points(cJSON *results, const struct grading *g)
             add_concept(concepts, g->runs[i].test, g->runs[i].points);
     }
     for (size_t i = 0; g->run_count == 0 && i < g->manifest.test_count; i++) {
-        if (score_wants(g, &g->manifest.tests[i]))
+        if (grading_wants(g, &g->manifest.tests[i]))
             add_concept(concepts, &g->manifest.tests[i], 0);
     }
 }

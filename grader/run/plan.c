@@ -12,35 +12,10 @@
 
 enum { SECRET_MAX_BYTES = 4096 };
 
-/* A test is named SUITE/NAME or LAB/SUITE/NAME. */
-static const struct manifest_test *find_test(const struct manifest *m, const char *name)
-{
-    size_t len = strlen(m->lab);
-    if (strncmp(name, m->lab, len) == 0 && name[len] == '/') {
-        const struct manifest_test *t = manifest_find(m, name + len + 1);
-        if (t)
-            return t;
-    }
-    return manifest_find(m, name);
-}
-
-static bool wanted(const struct grading *g, const struct manifest_test *t)
-{
-    if (g->options.public_only && t->visibility != VISIBILITY_PUBLIC)
-        return false;
-    if (!g->options.tests || !g->options.tests[0])
-        return true;
-    for (size_t i = 0; g->options.tests[i]; i++) {
-        if (find_test(&g->manifest, g->options.tests[i]) == t)
-            return true;
-    }
-    return false;
-}
-
 static int check_names(const struct grading *g, struct error *err)
 {
     for (size_t i = 0; g->options.tests && g->options.tests[i]; i++) {
-        const struct manifest_test *t = find_test(&g->manifest, g->options.tests[i]);
+        const struct manifest_test *t = manifest_named(&g->manifest, g->options.tests[i]);
         if (!t)
             return error_set(err, FAULT_USAGE,
                              "lab '%s' has no test '%s': see 'ipclab labs %s' for the list",
@@ -113,7 +88,7 @@ int run_plan(struct grading *g, struct error *err)
     g->runs = xcalloc(g->manifest.test_count + 1, sizeof(*g->runs));
     for (size_t i = 0; i < g->manifest.test_count; i++) {
         const struct manifest_test *t = &g->manifest.tests[i];
-        if (!wanted(g, t))
+        if (!grading_wants(g, t))
             continue;
         struct run *r = &g->runs[g->run_count++];
         bool hidden = t->visibility != VISIBILITY_PUBLIC;

@@ -1,28 +1,5 @@
 #include "score/score.h"
 
-#include <string.h>
-
-bool score_wants(const struct grading *g, const struct manifest_test *test)
-{
-    const char *const *wanted = g->options.tests;
-
-    if (g->options.public_only && test->visibility != VISIBILITY_PUBLIC)
-        return false;
-    if (wanted == NULL || *wanted == NULL)
-        return true;
-    for (; *wanted != NULL; wanted++) {
-        const char *id = *wanted;
-        size_t lab = strlen(g->manifest.lab);
-
-        /* "LAB/suite/name" and "suite/name" are the same test. */
-        if (strncmp(id, g->manifest.lab, lab) == 0 && id[lab] == '/' && strchr(id + lab + 1, '/'))
-            id += lab + 1;
-        if (strcmp(id, test->id) == 0)
-            return true;
-    }
-    return false;
-}
-
 static void settle_pending(struct grading *g)
 {
     for (size_t i = 0; i < g->run_count; i++) {
@@ -48,7 +25,7 @@ void score(struct grading *g)
     for (size_t i = 0; g->run_count == 0 && i < g->manifest.test_count; i++) {
         const struct manifest_test *test = &g->manifest.tests[i];
 
-        if (!test->bonus && score_wants(g, test))
+        if (!test->bonus && grading_wants(g, test))
             g->max += test->points;
     }
 

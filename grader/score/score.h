@@ -20,7 +20,4 @@
  */
 void score(struct grading *g);
 
-/* True when the grading's options (--test, --public-only) ask for this test of the manifest. */
-bool score_wants(const struct grading *g, const struct manifest_test *test);
-
 #endif

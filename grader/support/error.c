@@ -16,39 +16,42 @@ static void keep(struct error *err, const struct strbuf *raw)
     strbuf_release(&clean);
 }
 
-int error_set(struct error *err, enum fault fault, const char *format, ...)
+static int fill(struct error *err, enum fault fault, const char *suffix, const char *format,
+                va_list args)
 {
-    int saved = errno;
     if (err && err->fault == FAULT_NONE) {
         struct strbuf raw = STRBUF_INIT;
-        va_list args;
-        va_start(args, format);
         strbuf_vaddf(&raw, format, args);
-        va_end(args);
+        strbuf_addstr(&raw, suffix);
         keep(err, &raw);
         err->fault = fault;
         strbuf_release(&raw);
     }
-    errno = saved;
     return -1;
+}
+
+int error_set(struct error *err, enum fault fault, const char *format, ...)
+{
+    int saved = errno;
+    va_list args;
+    va_start(args, format);
+    int result = fill(err, fault, "", format, args);
+    va_end(args);
+    errno = saved;
+    return result;
 }
 
 int error_errno(struct error *err, const char *format, ...)
 {
     int saved = errno;
-    if (err && err->fault == FAULT_NONE) {
-        struct strbuf raw = STRBUF_INIT;
-        va_list args;
-        va_start(args, format);
-        strbuf_vaddf(&raw, format, args);
-        va_end(args);
-        strbuf_addf(&raw, ": %s", strerror(saved));
-        keep(err, &raw);
-        err->fault = FAULT_GRADER;
-        strbuf_release(&raw);
-    }
+    char suffix[256];
+    va_list args;
+    snprintf(suffix, sizeof(suffix), ": %s", strerror(saved));
+    va_start(args, format);
+    int result = fill(err, FAULT_GRADER, suffix, format, args);
+    va_end(args);
     errno = saved;
-    return -1;
+    return result;
 }
 
 void error_prefix(struct error *err, const char *format, ...)
