@@ -229,28 +229,26 @@ void expect_output_text(struct program *p, const char *bytes)
     expect_output(p, bytes, strlen(bytes));
 }
 
-void expect_no_output(struct program *p)
+static void expect_nothing(struct program *p, int fd)
 {
-    const char *expected = text("%s writes nothing to its standard output", p->name);
-    wait_for_output(p, 1, expected);
+    const char *expected = text("%s writes nothing to its %s", p->name, stream_name(fd));
+    wait_for_output(p, fd, expected);
     size_t kept;
-    const char *got = program_output(p, 1, &kept);
-    if (p->out[1].total > 0)
+    const char *got = program_output(p, fd, &kept);
+    if (p->out[fd].total > 0)
         test_fail(
             NULL, expected,
-            text("%llu bytes: %s", (unsigned long long)p->out[1].total, quoted(got, kept, SHOWN)));
+            text("%llu bytes: %s", (unsigned long long)p->out[fd].total, quoted(got, kept, SHOWN)));
+}
+
+void expect_no_output(struct program *p)
+{
+    expect_nothing(p, 1);
 }
 
 void expect_errors_empty(struct program *p)
 {
-    const char *expected = text("%s writes nothing to its standard error", p->name);
-    wait_for_output(p, 2, expected);
-    size_t kept;
-    const char *got = program_output(p, 2, &kept);
-    if (p->out[2].total > 0)
-        test_fail(
-            NULL, expected,
-            text("%llu bytes: %s", (unsigned long long)p->out[2].total, quoted(got, kept, SHOWN)));
+    expect_nothing(p, 2);
 }
 
 void expect_error_line(struct program *p)
