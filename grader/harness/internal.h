@@ -86,6 +86,7 @@ struct program {
     sigset_t ignored, blocked;
     long limit_descriptors, limit_processes, limit_file; /* 0: the lab's */
     int pipe_size;
+    const char *stays_itself; /* why it must not become another program by exec; NULL: it may */
 
     /* life */
     pid_t pid;
@@ -121,8 +122,8 @@ struct harness {
     bool transcript_full;
     struct program *programs, **last_program;
     struct orphan *orphans;
-    struct sandbox sandbox;
-    bool sandbox_ready;
+    struct sandbox sandbox[2]; /* of programs, of peers: these may run any command */
+    bool sandbox_ready[2];
     const char *private; /* NULL until it is asked for */
     void **kept;         /* memory of this test */
     size_t kept_count, kept_capacity;
@@ -173,12 +174,15 @@ void refused_stop(void);
 /* Fills `argv` (NULL at the end) for `p` under valgrind with log descriptors xml and log. */
 size_t memcheck_argv(const struct program *p, int xml_fd, int log_fd, const char **argv,
                      size_t max);
+void memcheck_files(void (*allow)(const char *path)); /* what valgrind executes and reads */
 const char *memcheck_folder(const struct program *p); /* where the program lies */
 enum { MEMCHECK_RESERVED = 12, MEMCHECK_CPU_FACTOR = 6 };
 
 /* ---- observe.c ---- */
 
 size_t observe_own_children(pid_t *pids, size_t max); /* of the worker, over all its threads */
+/* Fails the test when a program that must stay itself has become another one. */
+void observe_identities(void);
 /* Reads /proc/PID/NAME into `text`, ended by a NUL; its length, 0 when it is gone. */
 size_t observe_read(char *text, size_t size, pid_t pid, const char *name);
 /* Takes the ids of `pid` for what the file system and /proc check; back with observe_as_before().

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "harness/internal.h"
+#include "harness/test.h"
 #include "support/text.h"
 
 enum { TEXT_MAX = 4096 };
@@ -432,4 +433,36 @@ void process_descriptors(pid_t pid, struct descriptor_list *list)
         closedir(dir);
     observe_as_before(before);
     qsort(list->fd, list->count, sizeof list->fd[0], by_number);
+}
+
+/* ---- identity ---- */
+
+/* Where `p` runs another file than the one it was started from, that file's path; else NULL. */
+static const char *become(const struct program *p)
+{
+    char link[64], target[TEXT_MAX];
+    struct stat own, now;
+    snprintf(link, sizeof link, "%d/exe", (int)p->pid);
+    const struct ids *before = observe_as(p->pid);
+    ssize_t len = readlinkat(proc_folder(), link, target, sizeof target - 1);
+    bool seen = len > 0 && fstatat(proc_folder(), link, &now, 0) == 0;
+    observe_as_before(before);
+    if (!seen || stat(p->path, &own) != 0) /* it has ended: nothing to look at */
+        return NULL;
+    target[len] = '\0';
+    return own.st_dev == now.st_dev && own.st_ino == now.st_ino ? NULL : text("%s", target);
+}
+
+void observe_identities(void)
+{
+    for (const struct program *p = harness.programs; p != NULL; p = p->next) {
+        if (p->stays_itself == NULL || !p->started || p->ended || p->memcheck)
+            continue;
+        const char *other = become(p);
+        if (other != NULL)
+            test_fail(NULL, p->stays_itself,
+                      text("%s itself has become another program, '%s': it called exec outside of "
+                           "a child",
+                           p->name, strrchr(other, '/') != NULL ? strrchr(other, '/') + 1 : other));
+    }
 }

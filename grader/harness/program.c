@@ -178,6 +178,55 @@ void program_memcheck(struct program *p)
     p->memcheck = true;
 }
 
+void program_stays_itself(struct program *p, const char *why)
+{
+    before_start(p, "program_stays_itself");
+    p->stays_itself = text("%s", why);
+}
+
+#ifndef IPCLAB_FLOOR
+static struct sandbox *ready_sandbox(bool of_peer)
+{
+    struct sandbox *s = &harness.sandbox[of_peer];
+    struct error err = ERROR_INIT;
+    struct policy commands;
+    if (harness.sandbox_ready[of_peer])
+        return s;
+    if (sandbox_prepare(s, &harness.job.policy, harness.job.layers_off, &err) != 0)
+        test_broken("%s", err.text);
+    harness.sandbox_ready[of_peer] = true;
+    if (of_peer) {
+        policy_init(&commands);
+        policy_allow_commands(&commands);
+        for (size_t i = 0; i < commands.path_count; i++)
+            if (sandbox_allow(s, commands.paths[i].path, commands.paths[i].rights, &err) != 0)
+                test_broken("%s", err.text);
+        policy_release(&commands);
+    }
+    return s;
+}
+
+static void may_execute(const char *path)
+{
+    struct error err = ERROR_INIT;
+    if (sandbox_allow(ready_sandbox(false), path, PATH_READ | PATH_EXECUTE, &err) != 0)
+        test_broken("%s", err.text);
+}
+#endif
+
+void program_may_run(struct program *p, const char *command)
+{
+    before_start(p, "program_may_run");
+#ifndef IPCLAB_FLOOR
+    char *path = policy_find_command(command);
+    if (path != NULL)
+        may_execute(path);
+    free(path);
+#else
+    (void)command;
+#endif
+}
+
 /* ---- the start ---- */
 
 /* A failure on the way to exec, as it travels; the step's text is the same memory in both. */
@@ -429,15 +478,12 @@ static void note_start(const struct program *p)
 #ifndef IPCLAB_FLOOR
 static void start_sandbox(struct start *s, const struct program *p, int notify[2])
 {
-    struct error err = ERROR_INIT;
-    if (!harness.sandbox_ready &&
-        sandbox_prepare(&harness.sandbox, &harness.job.policy, harness.job.layers_off, &err) != 0)
-        test_broken("%s", err.text);
-    harness.sandbox_ready = true;
-    s->sandbox = harness.sandbox;
+    s->sandbox = *ready_sandbox(p->peer);
+    if (p->memcheck)
+        memcheck_files(may_execute);
     s->sandbox.policy = &s->policy;
     s->sandbox.parent = getpid();
-    if (p->limit_processes > 0 && harness.sandbox.processes > 0)
+    if (p->limit_processes > 0 && s->sandbox.processes > 0)
         s->sandbox.processes += p->limit_processes - harness.job.policy.processes;
     s->sandbox.notify_socket = -1;
     if (harness.job.policy.excludes == 0)

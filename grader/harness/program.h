@@ -24,7 +24,8 @@ struct program;
 
 /* A program of the submission by its name in lab.json; its argv[0] is that name. */
 struct program *program_new(const char *name);
-/* A program of the machine or the suite, by absolute path: a peer. It is sandboxed all the same. */
+/* A program of the machine or the suite, by absolute path: a peer. It is sandboxed all the same,
+ * but may run every command of the system. */
 struct program *program_new_peer(const char *path);
 
 /* ---- settings, before program_start() ---- */
@@ -53,6 +54,19 @@ void program_limit_processes(struct program *p, long count);
 void program_limit_file(struct program *p, long bytes);
 /* Pipe capacity of the streams that are pipes, in bytes (F_SETPIPE_SZ); default the kernel's. */
 void program_pipe_size(struct program *p, int bytes);
+
+/*
+ * The submission may execute the system's command `command` (found as with PATH) from here to the
+ * end of the test. It may execute its own programs, the suite's tools and what lies in the test's
+ * folder, but no other command: a lab is not done by a shell that the submission starts. One that
+ * is not installed is passed over. Peers may run any command.
+ */
+void program_may_run(struct program *p, const char *command);
+/*
+ * Its process must not become another program by exec: looked at at the end of every wait. `why` is
+ * the contract's sentence, as in EXPECT: "pipeline starts each stage in a child of its own".
+ */
+void program_stays_itself(struct program *p, const char *why);
 
 void program_start(struct program *p);
 

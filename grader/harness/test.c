@@ -338,8 +338,9 @@ void harness_end(void)
         streams_close(p);
     refused_stop();
 #ifndef IPCLAB_FLOOR
-    if (harness.sandbox_ready)
-        sandbox_release(&harness.sandbox);
+    for (int i = 0; i < 2; i++)
+        if (harness.sandbox_ready[i])
+            sandbox_release(&harness.sandbox[i]);
 #endif
     harness.active = false;
     harness.programs = NULL;

@@ -88,8 +88,10 @@ static enum waited wait_for(bool (*done)(void *), void *context, const char *wha
     int poll_ms = 0;
     int64_t every = ms(asleep_ms > 0 ? BLOCKED_SAMPLE_MS : SAMPLE_MS);
     for (;;) {
-        if (done != NULL && done(context))
+        if (done != NULL && done(context)) {
+            observe_identities();
             return WAITED_DONE;
+        }
         if (pump(poll_ms)) {
             poll_ms = 0;
             quiet.asleep = false;
@@ -114,6 +116,7 @@ static enum waited wait_for(bool (*done)(void *), void *context, const char *wha
             continue;
         if (done != NULL && done(context))
             return WAITED_DONE;
+        observe_identities();
         harness_count_wait(enough_ms);
         return WAITED_ASLEEP;
     }

@@ -327,7 +327,8 @@ int intake_git(struct grading *g, const char *repository, const char *commit, st
     if (find_directory(&git, err) != 0)
         goto out;
     make_environment(&git);
-    policy_allow_system(&git.policy);
+    policy_allow_runtime(&git.policy);
+    policy_allow_commands(&git.policy);
     policy_allow(&git.policy, git.directory, PATH_READ);
     git.policy.cpu_seconds = GIT_SECONDS;
     git.policy.memory_mb = GIT_MEMORY_MB;

@@ -42,7 +42,7 @@ static void make_policy(struct policy *policy, const struct slot *slot, const st
     policy->processes = l->processes;
     policy->memory_mb = l->memory_mb;
     policy->file_mb = l->file_mb;
-    policy_allow_system(policy);
+    policy_allow_runtime(policy);
     policy_allow(policy, g->build.directory, PATH_READ | PATH_EXECUTE);
     policy_allow(policy, tools, PATH_READ | PATH_EXECUTE);
     policy_allow(policy, slot->directory,

@@ -120,16 +120,15 @@ static int allow(int ruleset, int fd, uint64_t access)
     return (int)syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
 }
 
-static int allow_path(int ruleset, const struct policy_path *path, uint64_t handled,
-                      struct error *err)
+static int allow_path(struct sandbox *s, const char *path, unsigned rights, struct error *err)
 {
-    int fd = open(path->path, O_PATH | O_CLOEXEC), result;
+    int fd = open(path, O_PATH | O_CLOEXEC), result;
 
     if (fd == -1) /* gone since it was allowed, or not ours to see: nothing to allow */
         return 0;
-    result = allow(ruleset, fd, access_of(path->rights) & handled);
+    result = allow(s->ruleset, fd, access_of(rights) & handled_by(landlock_abi()));
     if (result != 0)
-        error_errno(err, "cannot allow '%s'", path->path);
+        error_errno(err, "cannot allow '%s'", path);
     close(fd);
     return result;
 }
@@ -166,7 +165,8 @@ static int prepare(struct sandbox *s, struct error *err)
         return error_errno(err, "cannot make a ruleset");
     s->ruleset = sandbox_high_fd(s->ruleset, s->policy);
     for (size_t i = 0; i < s->policy->path_count; i++) {
-        if (allow_path(s->ruleset, &s->policy->paths[i], attributes.handled_access_fs, err) != 0)
+        const struct policy_path *path = &s->policy->paths[i];
+        if (allow_path(s, path->path, path->rights, err) != 0)
             return -1;
     }
     return s->policy->excludes & EXCLUDE_POSIX_QUEUES ? 0 : allow_queues(s->ruleset, err);
@@ -188,9 +188,10 @@ static void release(struct sandbox *s)
 
 const struct layer layer_landlock = {
     .name = "landlock",
-    .gives = "files only below the test's folder and the system's programs, whatever the uid",
+    .gives = "files only below the test's folder, of the system's commands those that a test names",
     .probe = probe,
     .prepare = prepare,
+    .allow = allow_path,
     .enter = enter,
     .release = release,
 };

@@ -83,6 +83,18 @@ int sandbox_prepare(struct sandbox *s, const struct policy *policy, const char *
     return 0;
 }
 
+int sandbox_allow(struct sandbox *s, const char *path, unsigned rights, struct error *err)
+{
+    for (size_t i = 0; sandbox_layers[i] != NULL; i++) {
+        if ((s->active & 1u << i) && sandbox_layers[i]->allow != NULL &&
+            sandbox_layers[i]->allow(s, path, rights, err) != 0) {
+            error_prefix(err, "the sandbox layer '%s'", sandbox_layers[i]->name);
+            return -1;
+        }
+    }
+    return 0;
+}
+
 int sandbox_enter(const struct sandbox *s, int keep_fd, const char **step)
 {
     struct sandbox now = *s;

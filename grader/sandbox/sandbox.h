@@ -59,8 +59,13 @@ void policy_init(struct policy *p);
 void policy_release(struct policy *p);
 /* Adds a path that exists; one that does not is passed over. */
 void policy_allow(struct policy *p, const char *path, unsigned rights);
-/* What every program needs: the system's folders, /dev/null and its kind, /proc, tzdata, locale. */
-void policy_allow_system(struct policy *p);
+/* What every program needs to run: the loader, libraries, /dev/null and its kind, /proc, tzdata,
+ * locale. None of the system's commands. */
+void policy_allow_runtime(struct policy *p);
+/* All of the system's commands. */
+void policy_allow_commands(struct policy *p);
+/* The path of the system's command `name`, which is without a slash; the caller's; NULL: none. */
+char *policy_find_command(const char *name);
 /* What a compiler needs besides: headers, its own programs, the assembler and the linker. */
 void policy_allow_compiler(struct policy *p);
 cJSON *policy_to_json(const struct policy *p);
@@ -86,6 +91,8 @@ struct layer {
      * why it is not and how to get it. */
     bool (*probe)(struct strbuf *detail);
     int (*prepare)(struct sandbox *s, struct error *err); /* in the parent; may be NULL */
+    /* One more path, after prepare; NULL: the layer has nothing to do with files. */
+    int (*allow)(struct sandbox *s, const char *path, unsigned rights, struct error *err);
     /* In the child: async-signal-safe; -1 with errno. NULL: nothing is done there. */
     int (*enter)(const struct sandbox *s);
     void (*release)(struct sandbox *s); /* in the parent; may be NULL */
@@ -109,6 +116,11 @@ int sandbox_prepare(struct sandbox *s, const struct policy *policy, const char *
  */
 int sandbox_enter(const struct sandbox *s, int keep_fd, const char **step);
 void sandbox_release(struct sandbox *s);
+/*
+ * Allows `path` besides, for all who enter after this; a path that does not exist is passed over.
+ * In the parent, between prepare and release.
+ */
+int sandbox_allow(struct sandbox *s, const char *path, unsigned rights, struct error *err);
 
 /* Array of {layer, active, detail}: for results and for doctor. */
 cJSON *sandbox_report(const char *off);

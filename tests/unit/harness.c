@@ -67,7 +67,7 @@ static const struct board *scenario_with(void (*body)(void), struct options opti
     job.policy.cpu_seconds = 2;
     job.policy.descriptors = 256;
     job.policy.excludes = options.excludes;
-    policy_allow_system(&job.policy);
+    policy_allow_runtime(&job.policy);
     policy_allow(&job.policy, job.programs, PATH_READ | PATH_EXECUTE);
     policy_allow(&job.policy, job.slot.directory, PATH_READ | PATH_WRITE);
     struct board *board = board_map(board_path, true, &err);
@@ -332,7 +332,10 @@ Test(harness, says_when_a_program_ends_instead_of_waiting)
 
 static void keeps_write_end(void)
 {
-    struct program *p = start("keep-write-end", NULL);
+    struct program *p = program_new("misbehave");
+    program_args(p, "keep-write-end", NULL);
+    program_may_run(p, "cat");
+    program_start(p);
     program_close_input(p);
     expect_exit(p, 0);
 }
@@ -680,6 +683,84 @@ Test(harness, wants_a_word_on_errors)
     assert_verdict(scenario(no_error_line), BOARD_FAILED);
 }
 
+/* ---- other programs ---- */
+
+static struct program *become(const char *path, const char *arg)
+{
+    struct program *p = program_new("misbehave");
+    program_args(p, "become", path, arg, NULL);
+    return p;
+}
+
+#if defined(__x86_64__)
+#define LOADER "/lib64/ld-linux-x86-64.so.2"
+#else
+#define LOADER "/lib/ld-linux-aarch64.so.1"
+#endif
+
+static void runs_a_shell(void)
+{
+    struct program *p = become("/bin/sh", NULL);
+    program_start(p);
+    expect_exit(p, 0);
+    expect_output_text(p, "Permission denied\n");
+    /* Nor by the loader, which runs what it can read. */
+    p = become(LOADER, "/bin/true");
+    program_start(p);
+    expect_exit(p, 127);
+    /* But what the test allows, from then on. */
+    p = become("/bin/true", NULL);
+    program_may_run(p, "true");
+    program_may_run(p, "no-such-command");
+    program_start(p);
+    expect_exit(p, 0);
+    expect_output_text(p, "");
+    p = become("/bin/sh", NULL);
+    program_start(p);
+    expect_exit(p, 0);
+    expect_output_text(p, "Permission denied\n");
+}
+
+Test(harness, runs_no_command_but_those_that_the_test_allows)
+{
+    assert_verdict(scenario(runs_a_shell), BOARD_PASSED);
+}
+
+static void becomes_another(void)
+{
+    struct program *p = become("/bin/cat", NULL);
+    program_may_run(p, "cat");
+    program_stays_itself(p, "it does the work itself");
+    program_start(p);
+    program_send_text(p, "x");
+    program_wait_output(p, 1, 1);
+}
+
+Test(harness, notices_a_program_that_becomes_another_one)
+{
+    const struct board *b = scenario(becomes_another);
+    assert_verdict(b, BOARD_FAILED);
+    cr_assert_str_eq(b->expected, "it does the work itself");
+    assert_says(b->got, "misbehave itself has become another program, 'cat'");
+}
+
+static void stays_itself(void)
+{
+    struct program *p = program_new("misbehave");
+    program_args(p, "copy", NULL);
+    program_stays_itself(p, "it does the work itself");
+    program_start(p);
+    program_send_text(p, "x");
+    program_wait_output(p, 1, 1);
+    program_close_input(p);
+    expect_exit(p, 0);
+}
+
+Test(harness, lets_a_program_be_that_stays_itself)
+{
+    assert_verdict(scenario(stays_itself), BOARD_PASSED);
+}
+
 /* ---- what the lab excludes ---- */
 
 static void asks_for_a_socket(void)
@@ -712,6 +793,7 @@ static struct program *under_valgrind(const char *what, const char *arg)
     struct program *p = program_new("misbehave");
     program_args(p, what, arg, NULL);
     program_memcheck(p);
+    program_may_run(p, "true");
     program_start(p);
     return p;
 }

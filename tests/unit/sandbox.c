@@ -117,7 +117,8 @@ static void make_policy(struct policy *p, const struct trial *t)
     p->uid = p->gid = PROGRAM_UID;
     p->excludes = t->excludes;
     p->directory = strdup(folder);
-    policy_allow_system(p);
+    policy_allow_runtime(p);
+    policy_allow_commands(p);
     policy_allow_compiler(p);
     policy_allow(p, folder, t->rights != 0 ? t->rights : PATH_READ | PATH_WRITE | PATH_EXECUTE);
 }

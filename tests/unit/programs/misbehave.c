@@ -263,7 +263,10 @@ int main(int argc, char **argv)
         return memory(arg);
     else if (strcmp(what, "argv0") == 0)
         printf("%s\n", argv[0]);
-    else if (strcmp(what, "close-input") == 0) {
+    else if (strcmp(what, "become") == 0) {
+        execl(arg, arg, argc > 3 ? argv[3] : (char *)NULL, (char *)NULL);
+        printf("%s\n", strerror(errno));
+    } else if (strcmp(what, "close-input") == 0) {
         close(0);
         sleep_forever();
     } else if (strcmp(what, "ignore-term") == 0) {

@@ -188,8 +188,11 @@ TEST(coprocess, heir, "the pipes count, not the child: its own child may hold th
     struct random r = random_from_test();
     const char *one = word(&r), *two = word(&r);
 
-    struct program *p = pipeline("--coprocess @ heir 4 arrive heir copy");
+    gate_make("gate");
+    struct program *p = pipeline("--coprocess @ arrive up await gate heir 4 arrive heir copy");
     program_start(p);
+    file_wait(p, "up", "the child runs");
+    gate_open("gate", 1);
     file_wait(p, "heir", "the child's child runs");
     program_send_text(p, one);
     EXPECT(program_wait_output(p, 1, strlen(one)),
@@ -215,8 +218,9 @@ TEST(coprocess, statuses,
     p = pipeline("--coprocess ./plain");
     program_start(p);
     expect_status(p, 126, "the file is there, and not executable");
-    p = pipeline("--coprocess @ drain exit 0");
+    p = pipeline("--coprocess @ arrive child drain exit 0");
     program_start(p);
+    file_wait(p, "child", "the child runs");
     program_send_text(p, word(&r));
     program_close_input(p);
     expect_status(p, 0, "the child read its input and succeeded");

@@ -83,12 +83,16 @@ TEST(descriptors, closed_coprocess, "--coprocess with any of 0, 1 and 2 closed a
 {
     struct random r = random_from_test();
 
+    gate_make("gate");
     for (int closed = 1; closed <= ALL_CLOSED; closed++) {
         const char *sent = word(&r), *said = word(&r);
-        struct program *p =
-            pipeline("--coprocess @ report child%d sink got%d say %s exit 4", closed, closed, said);
+        struct program *p = pipeline("--coprocess @ report child%d arrive up%d await gate "
+                                     "sink got%d say %s exit 4",
+                                     closed, closed, closed, said);
         close_streams(p, closed);
         program_start(p);
+        file_wait(p, text("up%d", closed), "the child runs");
+        gate_open("gate", 1);
         if (!(closed & 1)) {
             program_send_text(p, sent);
             program_close_input(p);
@@ -138,8 +142,11 @@ TEST(descriptors, meter, "--meter: two pipes a link, and a stage holds no end bu
 
 TEST(descriptors, coprocess, "--coprocess: the child holds its two pipes, stderr, and no other end")
 {
-    struct program *p = pipeline("--coprocess @ report child exit 4");
+    gate_make("gate");
+    struct program *p = pipeline("--coprocess @ report child arrive up await gate exit 4");
     program_start(p);
+    file_wait(p, "up", "the child runs");
+    gate_open("gate", 1);
     expect_status(p, 4, "the status of the child");
     struct held h = held_read("child", "the child");
     expect_no_more(&h, "the child");

@@ -92,8 +92,13 @@ TEST(status, script, "an executable file without #! is run by /bin/sh, with its 
     int status = random_status(&r);
 
     file_make("script", "echo \"$1\"\nexit $2\n", 0755);
-    struct program *p = pipeline("./script %s 0 | @ copy exit %d", said, status);
+    gate_make("gate");
+    struct program *p =
+        pipeline("./script %s 0 | @ copy arrive last await gate exit %d", said, status);
+    program_may_run(p, "sh");
     program_start(p);
+    file_wait(p, "last", "the last stage sees the end of what the script prints");
+    gate_open("gate", 1);
     expect_bytes(p, text("%s\n", said), strlen(said) + 1, "what the script prints");
     expect_status(p, status, "the status of the last stage");
     expect_run(pipeline("@ exit 3 | ./script x %d", status), status, "the status of the script");

@@ -32,6 +32,7 @@ static _Noreturn void broken(const char *what, const char *name)
 static struct {
     const struct program *p;
     const char *line;
+    bool command_next; /* the next word that is no option is a command */
 } newest;
 
 /* ", of: pipeline ..." for the newest pipeline when that is short enough for a message, else "". */
@@ -41,6 +42,18 @@ static const char *command_of(const struct program *p)
         return "";
     return text(", of: pipeline%s%s", newest.line,
                 strchr(newest.line, '@') ? " (@ is the suite's probe)" : "");
+}
+
+/* The sandbox runs those of the system's commands that stand in the line, and no others. */
+static void allow_command(struct program *p, const char *w)
+{
+    if (strcmp(w, "|") == 0) {
+        newest.command_next = true;
+    } else if (newest.command_next && *w != '-' && strcmp(w, "pipefail") != 0) {
+        newest.command_next = false;
+        if (strchr(w, '/') == NULL && strcmp(w, "@") != 0)
+            program_may_run(p, w);
+    }
 }
 
 static void add_words(struct program *p, const char *format, va_list args)
@@ -53,8 +66,10 @@ static void add_words(struct program *p, const char *format, va_list args)
         newest.line = text("%s %s", newest.line, line);
     char *rest = line;
     for (char *w; (w = strsep(&rest, " ")) != NULL;) {
-        if (*w != '\0')
-            program_arg(p, strcmp(w, "@") == 0 ? tool_path("probe") : text("%s", w));
+        if (*w == '\0')
+            continue;
+        allow_command(p, w);
+        program_arg(p, strcmp(w, "@") == 0 ? tool_path("probe") : text("%s", w));
     }
 }
 
@@ -71,6 +86,8 @@ struct program *pipeline(const char *format, ...)
     struct program *p = program_new("pipeline");
     newest.p = p;
     newest.line = "";
+    newest.command_next = true;
+    program_stays_itself(p, "pipeline starts each stage in a child of its own and waits for it");
     va_list args;
     va_start(args, format);
     add_words(p, format, args);

@@ -16,9 +16,10 @@ TEST(coprocess, echo, "stdin goes to the child, its output comes back, its statu
     struct random r = random_from_test();
     int status = random_status(&r), count = between(&r, 100000, 300000);
 
-    struct program *p = pipeline("--coprocess @ copy exit %d", status);
+    struct program *p = pipeline("--coprocess @ arrive child copy exit %d", status);
     program_expect_pattern(p, 1, 1);
     program_start(p);
+    file_wait(p, "child", "the child runs");
     program_queue_pattern(p, 1, (uint64_t)count);
     program_close_input(p);
     expect_status(p, status, "the status of the child, which ends when its input has ended");
@@ -68,8 +69,12 @@ TEST(coprocess, child_ends_first,
     const char *said = word(&r);
     int status = random_status(&r);
 
-    struct program *p = pipeline("--coprocess @ say %s exit %d", said, status);
+    gate_make("gate");
+    struct program *p =
+        pipeline("--coprocess @ say %s arrive child await gate exit %d", said, status);
     program_start(p);
+    file_wait(p, "child", "the child runs");
+    gate_open("gate", 1);
     expect_status(p, status,
                   "the status of the child, although nothing came on our stdin and it "
                   "has not ended");

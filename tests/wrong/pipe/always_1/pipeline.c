@@ -1,0 +1,6 @@
+/* What: fails at once.
+ * Passes: */
+int main(void)
+{
+    return 1;
+}
