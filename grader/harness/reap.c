@@ -207,7 +207,7 @@ const char *death_sentence(const struct program *p)
         return text("%s was %s", p->name, status_sentence(p->status));
     if (signal == SIGXCPU)
         return text("%s used up its processor time: it runs in a circle instead of waiting for "
-                    "something to happen",
+                    "something to happen, or moves its bytes in very small pieces",
                     p->name);
     if (signal == SIGKILL)
         return text("%s was killed by signal 9 (SIGKILL), which the grader did not send: it did so "

@@ -126,7 +126,7 @@ TEST(meter, backpressure, "a right stage that does not read stops the left one, 
 TEST(meter, constant_memory, "a large stream through --meter takes no more memory than a small one")
 {
     struct random r = random_from_test();
-    static const int counts[] = {1 << 17, 1 << 27};
+    static const int counts[] = {1 << 17, 1 << 26};
     int seed = between(&r, 1, 1 << 30);
     struct program *p[2];
 
