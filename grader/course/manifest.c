@@ -7,43 +7,11 @@
 
 #include "support/files.h"
 #include "support/json.h"
+#include "sandbox/exclusion.h"
 #include "support/memory.h"
 #include "support/strbuf.h"
 
 enum { MANIFEST_MAX_BYTES = 1 << 20, MANIFEST_MAX_TESTS = 2000 };
-
-static const struct {
-    enum exclusion bit;
-    const char *name;
-    const char *sentence;
-} exclusions[] = {
-    {EXCLUDE_SOCKETS, "sockets", "sockets are not part of this lab"},
-    {EXCLUDE_SYSV_IPC, "sysv_ipc",
-     "System V shared memory, semaphores and queues are not part of this lab"},
-    {EXCLUDE_POSIX_QUEUES, "posix_queues", "POSIX message queues are not part of this lab"},
-    {EXCLUDE_SHARED_MEMORY, "shared_memory", "shared memory objects are not part of this lab"},
-    {EXCLUDE_NAMED_PIPES, "named_pipes", "named pipes (FIFOs) are not part of this lab"},
-};
-
-enum { EXCLUSION_COUNT = sizeof(exclusions) / sizeof(exclusions[0]) };
-
-const char *exclusion_name(enum exclusion e)
-{
-    for (size_t i = 0; i < EXCLUSION_COUNT; i++) {
-        if (exclusions[i].bit == e)
-            return exclusions[i].name;
-    }
-    return "unknown";
-}
-
-const char *exclusion_sentence(enum exclusion e)
-{
-    for (size_t i = 0; i < EXCLUSION_COUNT; i++) {
-        if (exclusions[i].bit == e)
-            return exclusions[i].sentence;
-    }
-    return "this call is not allowed here";
-}
 
 static const char *const visibility_names[] = {"public", "hidden", "after_due"};
 static const char *const detail_names[] = {"full", "message", "verdict"};
@@ -194,15 +162,13 @@ static int load_excludes(struct manifest *m, const char *where, struct error *er
     if (!list)
         return -1;
     for (size_t i = 0; list[i]; i++) {
-        size_t e = 0;
-        while (e < EXCLUSION_COUNT && strcmp(list[i], exclusions[e].name) != 0)
-            e++;
-        if (e == EXCLUSION_COUNT) {
+        unsigned bit = exclusion_of_name(list[i]);
+        if (!bit) {
             error_set(err, FAULT_GRADER, "%s: 'excludes' does not know '%s'", where, list[i]);
             free(list);
             return -1;
         }
-        m->excludes |= exclusions[e].bit;
+        m->excludes |= bit;
     }
     free(list);
     return 0;

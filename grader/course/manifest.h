@@ -21,15 +21,6 @@ enum visibility { VISIBILITY_PUBLIC, VISIBILITY_HIDDEN, VISIBILITY_AFTER_DUE };
 /* How much of a failed hidden test a student sees: everything, the message, pass or fail. */
 enum detail { DETAIL_FULL, DETAIL_MESSAGE, DETAIL_VERDICT };
 
-/* What a lab excludes, so that it can't be solved with another lab's mechanism (bits). */
-enum exclusion {
-    EXCLUDE_SOCKETS = 1 << 0,       /* "sockets": socket(2), socketpair(2) */
-    EXCLUDE_SYSV_IPC = 1 << 1,      /* "sysv_ipc": shmget, semget, msgget */
-    EXCLUDE_POSIX_QUEUES = 1 << 2,  /* "posix_queues": mq_open */
-    EXCLUDE_SHARED_MEMORY = 1 << 3, /* "shared_memory": objects in /dev/shm, memfd_create */
-    EXCLUDE_NAMED_PIPES = 1 << 4,   /* "named_pipes": mkfifo */
-};
-
 struct manifest_program {
     const char *name;             /* the executable: "pipeline" */
     const char *const *sources;   /* file names, NULL at the end */
@@ -78,7 +69,7 @@ struct manifest {
     struct manifest_file *files; /* what a student may submit */
     size_t file_count;
     const char *const *given; /* the grader's copies, from the starter folder; NULL at the end */
-    unsigned excludes;        /* enum exclusion, or-ed */
+    unsigned excludes;        /* enum exclusion (sandbox/exclusion.h), or-ed */
     struct manifest_limits limits;
     struct manifest_test *tests;
     size_t test_count;
@@ -103,8 +94,5 @@ cJSON *manifest_cut(const struct manifest *m);
 
 const char *visibility_name(enum visibility v); /* "public", "hidden", "after_due" */
 const char *detail_name(enum detail d);         /* "full", "message", "verdict" */
-/* The rule as a student reads it: "this lab is about pipes: sockets are not allowed". */
-const char *exclusion_sentence(enum exclusion e);
-const char *exclusion_name(enum exclusion e);
 
 #endif

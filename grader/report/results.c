@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "report/document.h"
+#include "sandbox/exclusion.h"
 #include "support/json.h"
 #include "support/strbuf.h"
 #include "support/text.h"
@@ -228,10 +229,9 @@ static void add_memory(cJSON *object, const cJSON *findings)
 /* A suite names the rule ("sockets"); a student reads the sentence. */
 static const char *rule_sentence(const char *rule)
 {
-    for (unsigned bit = EXCLUDE_SOCKETS; rule != NULL && bit <= EXCLUDE_NAMED_PIPES; bit <<= 1) {
-        if (strcmp(rule, exclusion_name((enum exclusion)bit)) == 0)
-            return exclusion_sentence((enum exclusion)bit);
-    }
+    unsigned exclusion = rule != NULL ? exclusion_of_name(rule) : 0;
+    if (exclusion != 0)
+        return exclusion_sentence((enum exclusion)exclusion);
     return rule;
 }
 

@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "course/manifest.h"
+#include "sandbox/exclusion.h"
 
 /* Refused to everybody: what reaches other processes, the kernel, or the machine. */
 static const char *const refused[] = {
@@ -62,25 +62,6 @@ static const struct argument_rule refused_arguments[] = {
     {"mknodat", 2, S_IFMT, S_IFBLK},
     {"mknodat", 2, S_IFMT, S_IFSOCK},
     {NULL, 0, 0, 0},
-};
-
-/*
- * Told to the student, by lab. EPERM, where a kernel without the mechanism would say ENOSYS: the
- * student reads the errno by perror(), and "Operation not permitted" is what happened. For socket()
- * it is EAFNOSUPPORT, which the C library's own callers (getaddrinfo, nscd's client) live with.
- */
-static const struct excluded_call {
-    enum exclusion exclusion;
-    const char *call;
-    int error;
-} excluded_calls[] = {
-    {EXCLUDE_SOCKETS, "socket", EAFNOSUPPORT},
-    {EXCLUDE_SOCKETS, "socketpair", EPERM},
-    {EXCLUDE_SYSV_IPC, "shmget", EPERM},
-    {EXCLUDE_SYSV_IPC, "semget", EPERM},
-    {EXCLUDE_SYSV_IPC, "msgget", EPERM},
-    {EXCLUDE_POSIX_QUEUES, "mq_open", EPERM},
-    {EXCLUDE_SHARED_MEMORY, "memfd_create", EPERM},
 };
 
 /*
@@ -146,18 +127,19 @@ static int add_socket_families(scmp_filter_ctx c)
 
 static int add_excluded(scmp_filter_ctx c, unsigned excludes)
 {
-    static const struct argument_rule fifos[] = {
-        {"mknod", 1, S_IFMT, S_IFIFO},
-        {"mknodat", 2, S_IFMT, S_IFIFO},
-    };
     int result = 0;
 
-    for (size_t i = 0; i < sizeof(excluded_calls) / sizeof(excluded_calls[0]); i++) {
-        if (result == 0 && excludes & excluded_calls[i].exclusion)
-            result = add(c, TOLD(excluded_calls[i].error), excluded_calls[i].call, 0, NULL);
+    for (size_t i = 0; i < excluded_call_count && result == 0; i++) {
+        const struct excluded_call *e = &excluded_calls[i];
+        if (!(excludes & e->exclusion))
+            continue;
+        if (e->fifo_mode != 0)
+            result = add_masked(
+                c, TOLD(e->error),
+                &(struct argument_rule){e->call, (unsigned)e->fifo_mode - 1, S_IFMT, S_IFIFO});
+        else
+            result = add(c, TOLD(e->error), e->call, 0, NULL);
     }
-    for (size_t i = 0; i < 2 && result == 0 && excludes & EXCLUDE_NAMED_PIPES; i++)
-        result = add_masked(c, TOLD(EPERM), &fifos[i]);
     if (result == 0 && !(excludes & EXCLUDE_SOCKETS))
         result = add_socket_families(c);
     return result;

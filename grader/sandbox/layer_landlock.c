@@ -20,7 +20,7 @@
 
 #include <linux/landlock.h>
 
-#include "course/manifest.h"
+#include "sandbox/exclusion.h"
 
 /* What Debian 12's header lacks. The values are the kernel's ABI. */
 enum {

@@ -13,7 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "course/manifest.h"
+#include "sandbox/exclusion.h"
 #include "support/memory.h"
 
 int sandbox_receive_listener(int socket)
@@ -64,18 +64,6 @@ static const char *family_name(uint64_t family)
     }
 }
 
-/* "socket(AF_INET)", or the number of a family without a name. */
-static void describe_socket(struct refused_call *call, const char *name, uint64_t family)
-{
-    const char *known = family_name(family);
-
-    if (known != NULL)
-        snprintf(call->call, sizeof(call->call), "%s(%s)", name, known);
-    else
-        snprintf(call->call, sizeof(call->call), "%s(%d)", name, (int)family);
-    call->rule = EXCLUDE_SOCKETS;
-}
-
 /*
  * What the C library tries by itself: nscd's client (for getpwnam, and so for `id` or `ls -l`), and
  * the kernel's list of addresses (for getaddrinfo). A student did not write these.
@@ -91,35 +79,20 @@ static bool is_of_the_library(const struct seccomp_data *data)
 
 static void describe(struct refused_call *call, const struct seccomp_data *data)
 {
-    static const struct {
-        int number;
-        const char *name;
-        unsigned rule;
-    } plain[] = {
-        {SYS_shmget, "shmget", EXCLUDE_SYSV_IPC},
-        {SYS_semget, "semget", EXCLUDE_SYSV_IPC},
-        {SYS_msgget, "msgget", EXCLUDE_SYSV_IPC},
-        {SYS_mq_open, "mq_open", EXCLUDE_POSIX_QUEUES},
-        {SYS_memfd_create, "memfd_create", EXCLUDE_SHARED_MEMORY},
-        {SYS_mknodat, "mknod(FIFO)", EXCLUDE_NAMED_PIPES},
-#ifdef SYS_mknod
-        {SYS_mknod, "mknod(FIFO)", EXCLUDE_NAMED_PIPES},
-#endif
-    };
-
     *call = (struct refused_call){.error = EPERM};
-    if (data->nr == SYS_socket) {
-        describe_socket(call, "socket", data->args[0]);
-        call->error = EAFNOSUPPORT;
-    } else if (data->nr == SYS_socketpair) {
-        describe_socket(call, "socketpair", data->args[0]);
-    } else {
-        for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]); i++) {
-            if (plain[i].number == data->nr) {
-                snprintf(call->call, sizeof(call->call), "%s", plain[i].name);
-                call->rule = plain[i].rule;
-            }
-        }
+    for (size_t i = 0; i < excluded_call_count; i++) {
+        const struct excluded_call *e = &excluded_calls[i];
+        if (e->number != data->nr)
+            continue;
+        const char *known = e->family ? family_name(data->args[0]) : NULL;
+        call->rule = e->exclusion;
+        call->error = e->error;
+        if (known != NULL)
+            snprintf(call->call, sizeof(call->call), "%s(%s)", e->shown, known);
+        else if (e->family)
+            snprintf(call->call, sizeof(call->call), "%s(%d)", e->shown, (int)data->args[0]);
+        else
+            snprintf(call->call, sizeof(call->call), "%s", e->shown);
     }
 }
 

@@ -24,6 +24,7 @@
 
 #include <cjson/cJSON.h>
 
+#include "sandbox/exclusion.h"
 #include "support/error.h"
 #include "support/strbuf.h"
 

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "course/manifest.h"
+#include "sandbox/exclusion.h"
 #include "support/files.h"
 #include "support/json.h"
 #include "support/memory.h"
