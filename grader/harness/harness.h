@@ -28,6 +28,7 @@
 #include "harness/observe.h"
 #include "harness/program.h"
 #include "harness/random.h"
+#include "harness/scene.h"
 #include "harness/test.h"
 
 #endif

@@ -74,7 +74,7 @@ TEST(status, not_found, "127 for a program that is not there, in any position, h
 TEST(status, not_executable, "126 for a file without x, and for a folder, in any position")
 {
     file_make("plain", "a text, no program\n", 0644);
-    directory_make_here("folder");
+    folder_make("folder");
     expect_run(pipeline("@ arrive a | ./folder"), 126, "a folder can't be executed");
     expect_run(pipeline("@ arrive b | /usr"), 126, "a folder can't be executed");
     expect_run(pipeline("./plain | @ drain arrive c exit 7"), 7,

@@ -16,7 +16,7 @@
 
 #include "support/files.h"
 
-enum { LINE_MAX_BYTES = 1 << 16, FILE_MAX_BYTES = 1 << 21, GATES_MAX = 256 };
+enum { LINE_MAX_BYTES = 1 << 16 };
 enum { COMMAND_SHOWN = 80 };
 
 /* The suite's own failure, not the student's. */
@@ -95,13 +95,6 @@ struct program *pipeline(const char *format, ...)
     return p;
 }
 
-const char *word(struct random *r)
-{
-    char letters[16];
-    random_word(r, letters, (size_t)between(r, 4, 11));
-    return text("%s", letters);
-}
-
 const char *upper_case(const char *lower)
 {
     char *upper = (char *)text("%s", lower);
@@ -109,11 +102,6 @@ const char *upper_case(const char *lower)
         if (*c >= 'a' && *c <= 'z')
             *c = (char)(*c - 'a' + 'A');
     return upper;
-}
-
-int between(struct random *r, int from, int to)
-{
-    return from + (int)random_below(r, (uint64_t)(to - from + 1));
 }
 
 int random_status(struct random *r)
@@ -134,133 +122,6 @@ const void *pattern_bytes(uint64_t seed, size_t len)
     return bytes; /* until the worker ends */
 }
 
-void pipe_make(int ends[2])
-{
-    struct stat s;
-    if (pipe2(ends, O_CLOEXEC) != 0)
-        broken("cannot make", "a pipe");
-    /* Owned by the slot, so that it can be opened again through /proc/self/fd. */
-    if (stat(test_directory(), &s) != 0 ||
-        (geteuid() == 0 && fchown(ends[0], s.st_uid, s.st_gid) != 0))
-        broken("cannot give away", "a pipe");
-}
-
-/* ---- events ---- */
-
-static struct {
-    const char *name;
-    int fd;
-} gates[GATES_MAX];
-static size_t gate_count;
-
-static const char *path_of(const char *name)
-{
-    return text("%s/%s", test_directory(), name);
-}
-
-/* What the suite makes belongs to the slot. */
-static void give_away(const char *path)
-{
-    struct stat s;
-    if (stat(test_directory(), &s) != 0 || (geteuid() == 0 && chown(path, s.st_uid, s.st_gid) != 0))
-        broken("cannot give away", path);
-}
-
-void gate_make(const char *name)
-{
-    const char *path = path_of(name);
-    if (gate_count == GATES_MAX)
-        broken("too many gates", name);
-    if (mkfifo(path, 0600) != 0)
-        broken("cannot make the gate", path);
-    /* Held open both ways, so that no stage waits in open(), and nobody's byte is lost. */
-    int fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
-    if (fd < 0)
-        broken("cannot open the gate", path);
-    give_away(path);
-    gates[gate_count].name = strdup(name);
-    gates[gate_count++].fd = fd;
-}
-
-void gate_open(const char *name, int count)
-{
-    /* The newest first: the bench runs all tests in one process. */
-    for (size_t i = gate_count; i-- > 0;) {
-        if (strcmp(gates[i].name, name) != 0)
-            continue;
-        while (count-- > 0)
-            if (write(gates[i].fd, "", 1) != 1)
-                broken("cannot open the gate", name);
-        return;
-    }
-    broken("no such gate", name);
-}
-
-bool file_there(const char *name)
-{
-    struct stat s;
-    return lstat(path_of(name), &s) == 0;
-}
-
-struct file_waiter {
-    struct program *p;
-    const char *name;
-};
-
-static bool file_came(void *context)
-{
-    struct file_waiter *w = context;
-    return file_there(w->name) || program_has_ended(w->p);
-}
-
-void file_wait(struct program *p, const char *name, const char *what)
-{
-    struct file_waiter w = {p, name};
-    wait_until(file_came, &w, what);
-    if (!file_there(name))
-        test_fail(NULL, what,
-                  text("the pipeline ended before that: %s", status_sentence(program_wait(p))));
-}
-
-static bool file_came_alone(void *context)
-{
-    return file_there(context);
-}
-
-const char *file_text(const char *name, size_t *len, const char *what)
-{
-    struct strbuf bytes = STRBUF_INIT;
-    struct error err = {0};
-    char *path = (char *)text("%s", name);
-
-    /* A right pipeline has waited for the stage that makes it. */
-    if (!file_there(name) && !wait_until_or_stuck(file_came_alone, path, what))
-        test_fail(NULL, what, "no stage has got that far: it was not started, or ended early");
-    if (file_read(path_of(name), FILE_MAX_BYTES, &bytes, &err) != 0)
-        test_fail(NULL, what, "what the stage left is no readable file");
-    if (len != NULL)
-        *len = bytes.len;
-    return bytes.text == NULL ? "" : bytes.text; /* kept until the worker ends */
-}
-
-void file_make(const char *name, const char *contents, unsigned mode)
-{
-    const char *path = path_of(name);
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd < 0 || file_write_all(fd, contents, strlen(contents)) != 0 || fchmod(fd, mode) != 0 ||
-        close(fd) != 0)
-        broken("cannot make", path);
-    give_away(path);
-}
-
-void directory_make_here(const char *name)
-{
-    const char *path = path_of(name);
-    if (mkdir(path, 0755) != 0)
-        broken("cannot make", path);
-    give_away(path);
-}
-
 /* ---- expectations ---- */
 
 static const char *error_text(struct program *p)
@@ -268,18 +129,6 @@ static const char *error_text(struct program *p)
     size_t len;
     const char *bytes = program_output(p, 2, &len);
     return len == 0 ? "nothing on stderr" : text("on stderr: %s", quoted(bytes, len, 200));
-}
-
-static bool has_ended(void *context)
-{
-    return program_has_ended(context);
-}
-
-int wait_for_end(struct program *p, const char *expected)
-{
-    /* Not program_wait() at once: one that never ends is to be told with our words. */
-    wait_until(has_ended, p, expected);
-    return program_wait(p);
 }
 
 void expect_status(struct program *p, int status, const char *expected)
@@ -306,7 +155,7 @@ void expect_status(struct program *p, int status, const char *expected)
 
 void expect_bytes(struct program *p, const void *bytes, size_t len, const char *expected)
 {
-    wait_until(has_ended, p, expected);
+    wait_for_end(p, expected);
     program_wait_output_end(p, 1);
     size_t kept;
     const char *got = program_output(p, 1, &kept);

@@ -1,11 +1,8 @@
 /*
  * pipe.h - what the tests of the pipe lab share.
  *
- * The stages are mostly `probe`, the suite's own program (tools/probe.c). Its events are
- *   files   a stage makes FILE in the test's folder: file_wait(), file_there(), file_text();
- *   gates   FIFOs there, made and held open by the test: a stage waits at one until the test, or
- *           another stage, puts a byte into it. So a test can hold any stage at any point and see
- *           what the others do meanwhile, and no test sleeps.
+ * The stages are mostly `probe`, the suite's own program (tools/probe.c), whose `arrive FILE` and
+ * `await GATE` are the events of harness/scene.h.
  */
 #ifndef PIPE_PEER_PIPE_H
 #define PIPE_PEER_PIPE_H
@@ -21,39 +18,18 @@ struct program *pipeline(const char *format, ...) __attribute__((format(printf, 
 void program_words(struct program *p, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* A random word of 4 to 11 letters. It lives until the test ends, as all that is handed out here.
- */
-const char *word(struct random *r);
-/* The same word with A-Z for a-z, as probe's `upper` makes it. */
+/* A word with A-Z for a-z, as probe's `upper` makes it. */
 const char *upper_case(const char *word);
-/* A number of `from` to `to`. */
-int between(struct random *r, int from, int to);
 /* An exit status that is none of pipeline's own and none of probe's: 3 to 80. */
 int random_status(struct random *r);
 
 /* `len` bytes of probe's pattern, for its `check`. */
 const void *pattern_bytes(uint64_t seed, size_t len);
 
-/* ---- events ---- */
-
-void gate_make(const char *name);
-void gate_open(const char *name, int count); /* lets `count` stages through, now or later */
-
-bool file_there(const char *name);
-/* Waits until `name` is there; `what` completes "expected: ". Stuck, or `p` ended: fails. */
-void file_wait(struct program *p, const char *name, const char *what);
-/* The text of a file that a stage has made; the test fails with `what` when it is not there. */
-const char *file_text(const char *name, size_t *len, const char *what);
-/* Makes a file of the test's own in the test's folder, owned as the folder is. */
-void file_make(const char *name, const char *contents, unsigned mode);
-void directory_make_here(const char *name);
-
 /* ---- expectations ---- */
 
 /* Waits for the end: exit status `status`, and `expected` says why ("the status of ..."). */
 void expect_status(struct program *p, int status, const char *expected);
-/* Waits for the end, `expected` as in wait_until(), and returns the wait status. */
-int wait_for_end(struct program *p, const char *expected);
 /* All of stdout, after the end of the pipeline, is `bytes`. */
 void expect_bytes(struct program *p, const void *bytes, size_t len, const char *expected);
 /* All of stderr is what --meter prints for these counts, 0 or more of them. */
@@ -62,16 +38,6 @@ void expect_links(struct program *p, const uint64_t *counts, size_t count);
 void expect_link_lines(struct program *p, size_t count);
 /* Wrong usage: `words` (as in pipeline()) give exit 2, a line on stderr and no stdout. */
 void expect_refused(const char *words, const char *why);
-/* The pipeline is asleep with all its stages, and goes on sleeping: it neither spins nor polls. */
-void expect_idle(struct program *p, const char *when);
-/* Waits until everything sleeps; fails when the pipeline ended instead. */
-void wait_quiet(struct program *p, const char *what);
-/* Waits until everything sleeps, or the pipeline has ended. */
-void wait_quiet_or_end(struct program *p, const char *what);
-/* Fails when the peak memory of `large` is more than 16 MiB over that of `small`. */
-void expect_same_peak(struct program *small, struct program *large);
-/* A pipe of the suite's own that a program of the slot may have; closed on exec. */
-void pipe_make(int ends[2]);
 
 /* ---- what a stage holds: FILE of probe's `report` and `signals` ---- */
 

@@ -1,0 +1,259 @@
+/* scene.c - files, gates, quiet: the events of a test. */
+#include "harness/scene.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "harness/internal.h"
+#include "harness/observe.h"
+#include "harness/test.h"
+#include "support/clock.h"
+#include "support/files.h"
+
+enum { FILE_MAX_BYTES = 1 << 21, GATES_MAX = 256 };
+
+/* The suite's own failure, not the student's. */
+static _Noreturn void broken(const char *what, const char *name)
+{
+    test_broken("%s '%s': %s", what, name, strerror(errno));
+}
+
+const char *word(struct random *r)
+{
+    char letters[16];
+    random_word(r, letters, (size_t)between(r, 4, 11));
+    return text("%s", letters);
+}
+
+int between(struct random *r, int from, int to)
+{
+    return from + (int)random_below(r, (uint64_t)(to - from + 1));
+}
+
+/* ---- files and gates ---- */
+
+static struct {
+    const char *name;
+    int fd;
+} gates[GATES_MAX];
+static size_t gate_count;
+
+static const char *path_of(const char *name)
+{
+    return text("%s/%s", test_directory(), name);
+}
+
+/* What the suite makes belongs to the slot. */
+static void give_away(const char *path)
+{
+    struct stat s;
+    if (stat(test_directory(), &s) != 0 || (geteuid() == 0 && chown(path, s.st_uid, s.st_gid) != 0))
+        broken("cannot give away", path);
+}
+
+void gate_make(const char *name)
+{
+    const char *path = path_of(name);
+    if (gate_count == GATES_MAX)
+        broken("too many gates", name);
+    if (mkfifo(path, 0600) != 0)
+        broken("cannot make the gate", path);
+    /* Held open both ways, so that no stage waits in open(), and nobody's byte is lost. */
+    int fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0)
+        broken("cannot open the gate", path);
+    give_away(path);
+    gates[gate_count].name = strdup(name);
+    gates[gate_count++].fd = fd;
+}
+
+void gate_open(const char *name, int count)
+{
+    /* The newest first: the bench runs all tests in one process. */
+    for (size_t i = gate_count; i-- > 0;) {
+        if (strcmp(gates[i].name, name) != 0)
+            continue;
+        while (count-- > 0)
+            if (write(gates[i].fd, "", 1) != 1)
+                broken("cannot open the gate", name);
+        return;
+    }
+    broken("no such gate", name);
+}
+
+bool file_there(const char *name)
+{
+    struct stat s;
+    return lstat(path_of(name), &s) == 0;
+}
+
+struct file_waiter {
+    struct program *p;
+    const char *name;
+};
+
+static bool file_came(void *context)
+{
+    struct file_waiter *w = context;
+    return file_there(w->name) || program_has_ended(w->p);
+}
+
+void file_wait(struct program *p, const char *name, const char *what)
+{
+    struct file_waiter w = {p, name};
+    wait_until(file_came, &w, what);
+    if (!file_there(name))
+        test_fail(NULL, what,
+                  text("%s ended before that: %s", p->name, status_sentence(program_wait(p))));
+}
+
+static bool file_came_alone(void *context)
+{
+    return file_there(context);
+}
+
+const char *file_text(const char *name, size_t *len, const char *what)
+{
+    struct strbuf bytes = STRBUF_INIT;
+    struct error err = {0};
+    char *path = (char *)text("%s", name);
+
+    /* Mostly it is there: who makes it was waited for. */
+    if (!file_there(name) && !wait_until_or_stuck(file_came_alone, path, what))
+        test_fail(NULL, what,
+                  "nobody has got that far: who makes it was not started, or ended early");
+    if (file_read(path_of(name), FILE_MAX_BYTES, &bytes, &err) != 0)
+        test_fail(NULL, what, "what is there is no readable file");
+    if (len != NULL)
+        *len = bytes.len;
+    return bytes.text == NULL ? "" : bytes.text; /* kept until the worker ends */
+}
+
+void file_make(const char *name, const char *contents, unsigned mode)
+{
+    const char *path = path_of(name);
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0 || file_write_all(fd, contents, strlen(contents)) != 0 || fchmod(fd, mode) != 0 ||
+        close(fd) != 0)
+        broken("cannot make", path);
+    give_away(path);
+}
+
+void folder_make(const char *name)
+{
+    const char *path = path_of(name);
+    if (mkdir(path, 0755) != 0)
+        broken("cannot make", path);
+    give_away(path);
+}
+
+void pipe_make(int ends[2])
+{
+    struct stat s;
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        broken("cannot make", "a pipe");
+    /* Owned by the slot, so that it can be opened again through /proc/self/fd. */
+    if (stat(test_directory(), &s) != 0 ||
+        (geteuid() == 0 && fchown(ends[0], s.st_uid, s.st_gid) != 0))
+        broken("cannot give away", "a pipe");
+}
+
+/* ---- waiting ---- */
+
+static bool program_ended(void *context)
+{
+    return program_has_ended(context);
+}
+
+int wait_for_end(struct program *p, const char *expected)
+{
+    /* Not program_wait() at once: one that never ends is to be told with our words. */
+    wait_until(program_ended, p, expected);
+    return program_wait(p);
+}
+
+struct quiet {
+    struct program *p;
+    struct activity last;
+    int64_t since;
+    double cpu_from; /* processor time when the waiting began, -1: not yet known */
+    int woken;       /* how often all were asleep, and had run since the last look */
+    int64_t begun;
+    bool busy, polls;
+};
+
+static double cpu_of_all(pid_t root)
+{
+    struct process_list list;
+    double seconds = process_cpu_seconds(root);
+    process_descendants(root, &list);
+    for (size_t i = 0; i < list.count; i++)
+        seconds += process_cpu_seconds(list.pid[i]);
+    return seconds;
+}
+
+static bool is_quiet(void *context)
+{
+    struct quiet *q = context;
+    if (program_has_ended(q->p))
+        return true;
+    pid_t pid = program_pid(q->p);
+    struct activity now = activity_sample(pid);
+    int64_t time = clock_ns();
+    bool same = q->since != 0 && activity_same(&now, &q->last);
+    if (!now.all_asleep || !same) {
+        q->woken += now.all_asleep;
+        q->last = now;
+        q->since = time;
+    } else if (time - q->since >= BLOCKED_MS * (int64_t)NS_PER_MS) {
+        harness_count_wait((int)((time - q->since) / NS_PER_MS));
+        return true;
+    }
+    double cpu = cpu_of_all(pid);
+    if (q->cpu_from < 0) {
+        q->cpu_from = cpu;
+        q->begun = time;
+    }
+    q->busy = cpu - q->cpu_from > 0.5;
+    q->polls = q->woken > 100 && time - q->begun > 2 * NS_PER_S;
+    return q->busy || q->polls;
+}
+
+void wait_quiet(struct program *p, const char *what)
+{
+    wait_quiet_or_end(p, what);
+    if (program_has_ended(p))
+        test_fail(NULL, what, text("%s ended: %s", p->name, status_sentence(program_wait(p))));
+}
+
+void wait_quiet_or_end(struct program *p, const char *what)
+{
+    struct quiet q = {.p = p, .cpu_from = -1};
+    wait_until(is_quiet, &q, what);
+    if (q.busy)
+        test_fail(NULL, what, "it does not come to rest: it goes on burning processor time");
+    if (q.polls)
+        test_fail(NULL, what, "it wakes up again and again although nothing happens");
+}
+
+void expect_idle(struct program *p, const char *when)
+{
+    wait_quiet(p,
+               text("%s sleeps in the kernel while %s: no loop that asks again and again, and no "
+                    "poll() that returns at once for an end that is closed",
+                    p->name, when));
+}
+
+void expect_same_peak(struct program *small, struct program *large)
+{
+    long more = program_peak_kb(large) - program_peak_kb(small);
+    EXPECT(more <= 16 * 1024,
+           "as much memory for a large stream as for a small one: what has been written is "
+           "forgotten, and nothing piles up",
+           text("the large stream took %ld MiB more", more / 1024));
+}

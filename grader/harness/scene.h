@@ -1,0 +1,58 @@
+/*
+ * scene.h - what a test arranges around its programs, and the events by which it forces an order.
+ *
+ *   files   a program makes FILE in the test's folder: file_wait(), file_there(), file_text();
+ *   gates   FIFOs there, made and held open by the test: a tool of the suite waits at one until the
+ *           test, or another tool, puts a byte into it. So a test can hold any of its own processes
+ *           at any point and see what the others do meanwhile;
+ *   quiet   everything is asleep in the kernel, and stays so: nothing happens any more.
+ *
+ * None of them sleeps and hopes. What is handed out as text lives until the test ends. A failure of
+ * the suite's own (no such gate, no memory) ends the worker and is the grader's fault.
+ */
+#ifndef IPCLAB_HARNESS_SCENE_H
+#define IPCLAB_HARNESS_SCENE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "harness/program.h"
+#include "harness/random.h"
+
+/* A random word of 4 to 11 letters. */
+const char *word(struct random *r);
+/* A number of `from` to `to`. */
+int between(struct random *r, int from, int to);
+
+/* ---- files and gates, by name, in the test's folder ---- */
+
+void gate_make(const char *name);
+void gate_open(const char *name, int count); /* lets `count` through, now or later */
+
+bool file_there(const char *name);
+/* Waits until `name` is there; `what` completes "expected: ". Stuck, or `p` ended: fails. */
+void file_wait(struct program *p, const char *name, const char *what);
+/* The bytes of a file, at most 2 MiB; fails with `what` when nobody has made it. */
+const char *file_text(const char *name, size_t *len, const char *what);
+/* Makes a file of the test's own, owned as the folder is. */
+void file_make(const char *name, const char *contents, unsigned mode);
+void folder_make(const char *name);
+/* A pipe of the suite's own that a program of the slot may have; closed on exec. */
+void pipe_make(int ends[2]);
+
+/* ---- waiting ---- */
+
+/* Waits for the end of `p`, `expected` as in wait_until(), and returns the wait status. */
+int wait_for_end(struct program *p, const char *expected);
+/* Waits until `p` with all its descendants sleeps and goes on sleeping: it neither spins nor polls;
+ * fails when it ended instead. */
+void wait_quiet(struct program *p, const char *what);
+/* The same, or until `p` has ended. */
+void wait_quiet_or_end(struct program *p, const char *what);
+/* wait_quiet() as an expectation: no busy waiting while `when` ("both ends are silent"). */
+void expect_idle(struct program *p, const char *when);
+/* Fails when the peak memory of `large` is more than 16 MiB over that of `small`. Both ended. */
+void expect_same_peak(struct program *small, struct program *large);
+
+#endif
