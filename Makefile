@@ -109,7 +109,7 @@ $(STUB): grader/harness/libgit2_stub.c
 	  -o $(@D)/$$soname $< && ln -sf $$soname $@
 
 suite_objects = $(patsubst %.c,$(1)/%.o,$(wildcard grader/suites/$(2)/$(3)/*.c \
-    grader/suites/$(2)/peer/*.c))
+    grader/suites/$(2)/peer/*.c grader/suites/$(2)/shared/*.c))
 
 define suite_rules
 $$(BUILD)/suites/$(1)-$(2): $$(call suite_objects,$$(BUILD),$(1),$(2)) \
@@ -123,12 +123,14 @@ endef
 $(foreach l,$(LABS),$(eval $(call suite_rules,$(l),public,755)))
 $(foreach l,$(LABS),$(eval $(call suite_rules,$(l),hidden,700)))
 
+# A tool is one file; what it shares with the suites, without the harness, lies in shared/.
 define tool_rules
-$$(BUILD)/suites/tools/$(1)/%: grader/suites/$(1)/tools/%.c
-	@mkdir -p $$(@D)
-	$$(CC) $$(IPCLAB_CFLAGS) -o $$@ $$< -lpthread
+$$(BUILD)/suites/tools/$(1)/%: grader/suites/$(1)/tools/%.c $(wildcard grader/suites/$(1)/shared/*.c)
+	@mkdir -p $$(@D) $(BUILD)/deps
+	$$(CC) $$(IPCLAB_CFLAGS) -MMD -MP -MF $(BUILD)/deps/$(1)-$$*.d -o $$@ $$(filter %.c,$$^) -lpthread
 endef
 $(foreach l,$(LABS),$(eval $(call tool_rules,$(l))))
+-include $(wildcard $(BUILD)/deps/*.d)
 
 # The bench's floor: the same scenarios without Criterion, engine and sandbox.
 FLOOR = $(BUILD)/floor

@@ -1,6 +1,6 @@
 /* Starting pipelines, events, and the expectations that most tests share. */
 #include "suites/pipe/peer/pipe.h"
-#include "suites/pipe/peer/pattern.h"
+#include "suites/pipe/shared/pattern.h"
 
 #include <errno.h>
 #include <fcntl.h>

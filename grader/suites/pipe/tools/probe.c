@@ -5,7 +5,7 @@
  *
  *   say TEXT         write TEXT                    line TEXT     ... and a newline
  *   err TEXT         write TEXT and a newline on stderr
- *   emit SEED COUNT  write COUNT bytes of the pattern (peer/pattern.h); 0: without end
+ *   emit SEED COUNT  write COUNT bytes of the pattern (shared/pattern.h); 0: without end
  *   fill SEED        ignore SIGPIPE and write the pattern until nobody takes it any more
  *   check SEED COUNT read to the end: it must be COUNT bytes of the pattern, of which `take` has
  *                    read the first, else exit 90
@@ -41,7 +41,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include "../peer/pattern.h"
+#include "../shared/pattern.h"
 
 enum { WRONG_INPUT = 90, NOT_TAKEN = 91, CANNOT = 99, CHUNK = PATTERN_CHUNK, FDS = 1024 };
 

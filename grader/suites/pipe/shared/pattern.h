@@ -5,8 +5,8 @@
  * period is a prime, so that no loss, repetition or exchange of a whole buffer goes unseen; the
  * block is made once, so that a gigabyte costs little.
  */
-#ifndef PIPE_PEER_PATTERN_H
-#define PIPE_PEER_PATTERN_H
+#ifndef PIPE_SHARED_PATTERN_H
+#define PIPE_SHARED_PATTERN_H
 
 #include <stdint.h>
 #include <stdlib.h>
