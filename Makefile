@@ -185,4 +185,5 @@ format: ## format all C files as lint wants them
 clean: ## remove what was built
 	rm -rf $(BUILD) $(BUILD)-gcc $(BUILD)-clang
 
--include $(ENGINE_OBJECTS:.o=.d) $(HARNESS_OBJECTS:.o=.d) $(BUILD)/grader/main.d
+-include $(ENGINE_OBJECTS:.o=.d) $(HARNESS_OBJECTS:.o=.d) $(MAINS:%.c=$(BUILD)/%.d) \
+    $(UNIT_TESTS:$(BUILD)/unit/%=$(BUILD)/tests/unit/%.d) $(BUILD)/grader/main.d

@@ -7,6 +7,7 @@
 
 #include "sandbox/sandbox.h"
 
+extern const struct layer layer_namespaces;
 extern const struct layer layer_descriptors;
 extern const struct layer layer_limits;
 extern const struct layer layer_ids;

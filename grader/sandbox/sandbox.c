@@ -9,14 +9,24 @@
 #include "support/json.h"
 
 /*
- * The order matters. Descriptors go first, nothing else needs them. Limits are set while we may
+ * The order matters. Namespaces are entered by the slot's suite as a whole (namespaces.h), and only
+ * reported here. Descriptors go first, nothing else needs them. Limits are set while we may
  * still raise one; the process limit after the uid has changed, since the kernel would note at
  * that change that the uid is over its limit and refuse the exec. The session's death signal is
  * forgotten when credentials change. The two filters come last, since they bind ourselves too.
  */
 const struct layer *const sandbox_layers[] = {
-    &layer_subreaper, &layer_descriptors,  &layer_limits,   &layer_ids,     &layer_processes,
-    &layer_session,   &layer_no_new_privs, &layer_landlock, &layer_seccomp, NULL,
+    &layer_namespaces,
+    &layer_subreaper,
+    &layer_descriptors,
+    &layer_limits,
+    &layer_ids,
+    &layer_processes,
+    &layer_session,
+    &layer_no_new_privs,
+    &layer_landlock,
+    &layer_seccomp,
+    NULL,
 };
 
 /* Whether `name` stands in the list `off`: "landlock,own uid". */
@@ -69,6 +79,8 @@ int sandbox_prepare(struct sandbox *s, const struct policy *policy, const char *
     for (size_t i = 0; sandbox_layers[i] != NULL; i++) {
         const struct layer *layer = sandbox_layers[i];
         struct strbuf detail = STRBUF_INIT;
+        if (layer->prepare == NULL && layer->enter == NULL)
+            continue;
         bool active = probe(layer, off, &detail);
         strbuf_release(&detail);
         if (!active)
@@ -139,6 +151,19 @@ cJSON *sandbox_report(const char *off)
         strbuf_release(&detail);
     }
     return report;
+}
+
+bool sandbox_has_layer(const char *name, const char *off)
+{
+    struct strbuf detail = STRBUF_INIT;
+    bool active = false;
+
+    for (size_t i = 0; sandbox_layers[i] != NULL; i++) {
+        if (strcmp(sandbox_layers[i]->name, name) == 0)
+            active = probe(sandbox_layers[i], off, &detail);
+    }
+    strbuf_release(&detail);
+    return active;
 }
 
 bool sandbox_is_official(const char *off, struct strbuf *why_not)

@@ -125,6 +125,8 @@ int sandbox_allow(struct sandbox *s, const char *path, unsigned rights, struct e
 
 /* Array of {layer, active, detail}: for results and for doctor. */
 cJSON *sandbox_report(const char *off);
+/* Whether the layer `name` is in force here. */
+bool sandbox_has_layer(const char *name, const char *off);
 /* True when the uid layer (or, later, the namespaces) separates submissions from the grader. */
 bool sandbox_is_official(const char *off, struct strbuf *why_not);
 

@@ -174,6 +174,7 @@ cJSON *slot_to_json(const struct slot *s)
 
     json_add_integer(json, "index", s->index);
     json_add_bool(json, "own_ids", s->own_ids);
+    json_add_bool(json, "namespaces", s->namespaces);
     json_add_integer(json, "uid", s->uid);
     json_add_integer(json, "gid", s->gid);
     json_add_string(json, "directory", s->directory);
@@ -196,6 +197,8 @@ int slot_from_json(struct slot *s, const cJSON *json, struct error *err)
         return -1;
     *s = (struct slot){.index = (int)index,
                        .own_ids = json_bool_or(json, "own_ids", false),
+                       .namespaces = json_bool_or(json, "namespaces", false),
+                       .inside = json_bool_or(json, "namespaces", false),
                        .uid = (uid_t)uid,
                        .gid = (gid_t)gid,
                        .directory = xstrdup(directory),

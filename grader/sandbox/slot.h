@@ -1,9 +1,9 @@
 /*
  * slot.h - where one test at a time runs: a uid and gid, an empty folder, and one sweep after it.
  *
- * This file owns what a slot is; namespaces and cgroups will be held here too. The engine opens a
- * slot (claiming a uid that no other grader of this machine uses, by a lock), a suite's runner
- * reopens it from its job, and both can sweep it.
+ * This file owns what a slot is; cgroups will be held here too. Namespaces last as long as one
+ * suite process (namespaces.h). The engine opens a slot (claiming a uid that no other grader of
+ * this machine uses, by a lock), a suite's runner reopens it from its job, and both can sweep it.
  */
 #ifndef IPCLAB_SANDBOX_SLOT_H
 #define IPCLAB_SANDBOX_SLOT_H
@@ -22,6 +22,8 @@ struct slot {
     gid_t gid;
     char *directory; /* empty before each test, owned by uid, mode 0700 */
     char *private;   /* job, board, valgrind's files: ours alone, mode 0700 */
+    bool namespaces; /* its suites are started into namespaces of their own */
+    bool inside;     /* we are in them: a slot reopened by a suite */
     int lock;        /* holds the uid: -1 in a reopened slot */
 };
 
@@ -45,8 +47,9 @@ void slot_release(struct slot *s); /* frees a reopened slot's memory and nothing
  * Ends and removes everything that programs of the slot left: processes (by uid; without one, all
  * descendants of `keeper` but those in `spare`, a list that ends with 0), /dev/shm objects, POSIX
  * queues, System V objects, files in the slot's folder, files of the uid in /tmp, /var/tmp and
- * /dev/shm. Does not return before every process is gone (at most 10 s, then -1 and `err`). Fills
- * *found (may be NULL) with what there was. The slot's folder is empty afterwards.
+ * /dev/shm. (Without a uid objects are told from the user's own only inside of namespaces, and
+ * files never.) Does not return before every process is gone (at most 10 s, then -1 and `err`).
+ * Fills *found (may be NULL) with what there was. The slot's folder is empty afterwards.
  */
 int slot_sweep(const struct slot *s, pid_t keeper, const pid_t *spare, struct leftovers *found,
                struct error *err);

@@ -91,6 +91,15 @@ static int remove_entry(const struct slot *s, int dirfd, const char *name)
     return removed < 0 ? -1 : 0;
 }
 
+/* Without a uid of the slot's own, what Criterion tells its worker belongs to the same user. */
+static bool is_criterions(const struct slot *s, const char *name)
+{
+    static const char start[] = "bxfi_";
+
+    return !s->own_ids && strncmp(name, start, strlen(start)) == 0 &&
+           strspn(name + strlen(start), "0123456789") == strlen(name + strlen(start));
+}
+
 /* Removes what is the slot's in the open folder, which is closed; how many entries, -1 and `err`.
  */
 static int remove_owned(const struct slot *s, int fd, const char *path, struct error *err)
@@ -108,7 +117,7 @@ static int remove_owned(const struct slot *s, int fd, const char *path, struct e
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
             fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
             continue;
-        if (st.st_uid != s->uid && st.st_gid != s->gid)
+        if ((st.st_uid != s->uid && st.st_gid != s->gid) || is_criterions(s, entry->d_name))
             continue;
         if (remove_entry(s, dirfd(dir), entry->d_name) != 0)
             error_errno(err, "cannot remove '%s' of uid %u in '%s'", entry->d_name,
@@ -309,10 +318,12 @@ int slot_remove_objects(const struct slot *s, struct leftovers *found, struct er
     int queues;
 
     if (s->own_ids) {
-        queues = sandbox_open_queues();
-        ok &= counted(&found->shared_memory, sweep_folder(s, "/dev/shm", &seen_shm, &mine[0]));
         ok &= counted(&found->files, sweep_folder(s, "/tmp", &seen_tmp, &mine[1]));
         ok &= counted(&found->files, sweep_folder(s, "/var/tmp", &seen_var_tmp, &mine[2]));
+    }
+    if (s->own_ids || s->inside) {
+        queues = sandbox_open_queues();
+        ok &= counted(&found->shared_memory, sweep_folder(s, "/dev/shm", &seen_shm, &mine[0]));
         if (queues != -1)
             ok &= counted(&found->queues, remove_owned(s, queues, "/dev/mqueue", &mine[3]));
         ok &= counted(&found->sysv, sweep_sysv(s, &mine[4]));

@@ -14,6 +14,7 @@
 #include "harness/harness.h"
 #include "harness/internal.h"
 #include "course/manifest.h"
+#include "sandbox/exclusion.h"
 #include "support/clock.h"
 #include "support/files.h"
 #include "support/memory.h"

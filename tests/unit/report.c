@@ -20,6 +20,7 @@
 #include "report/progress.h"
 #include "report/report.h"
 #include "report/wrap.h"
+#include "sandbox/exclusion.h"
 #include "score/score.h"
 #include "support/child.h"
 #include "support/files.h"

@@ -1094,7 +1094,7 @@ SANDBOX_TEST(report_names_layers, "one left out is named, and makes a grade unof
         cr_expect_neq(json_string_or(item, "detail", "")[0], '\0');
         count++;
     }
-    cr_expect_eq(count, 9);
+    cr_expect_eq(count, 10);
     cr_expect_not(sandbox_is_official("landlock", &why));
     cr_expect_neq(why.len, 0);
     strbuf_reset(&why);

@@ -242,11 +242,16 @@ SLOT_TEST(as_json, "a slot is reopened from its job, and releasing it leaves the
 
     cr_assert_eq(slot_from_json(&again, json, &err), 0, "%s", err.text);
     cr_expect(again.index == slot.index && again.own_ids == slot.own_ids && again.uid == slot.uid &&
-              again.gid == slot.gid && again.lock == -1);
+              again.gid == slot.gid && again.lock == -1 && !again.inside);
     cr_expect_str_eq(again.directory, slot.directory);
     cr_expect_str_eq(again.private, slot.private);
     slot_release(&again);
     cr_expect(path_is_directory(slot.directory));
+    cJSON_DeleteItemFromObject(json, "namespaces");
+    cJSON_AddTrueToObject(json, "namespaces");
+    cr_assert_eq(slot_from_json(&again, json, &err), 0, "%s", err.text);
+    cr_expect(again.namespaces && again.inside, "who reads the job is inside of them");
+    slot_release(&again);
     cJSON_DeleteItemFromObject(json, "private");
     cr_expect_eq(slot_from_json(&again, json, &err), -1);
     cJSON_Delete(json);
