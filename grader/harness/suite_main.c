@@ -6,8 +6,13 @@
  * runner, which holds the events' descriptor and can neither be reached nor be fooled by what a
  * worker's children do: a test has passed only if its worker set the board to BOARD_PASSED.
  *
- * The worker waits for our answer to each of its phases, so between PRE_INIT (board cleared) and
- * POST_FINI (slot swept, verdict told) nothing of it runs at the same time as our hooks.
+ * Criterion calls PRE_SUITE when the worker before has been waited for, and only then looks at
+ * which of the suite's tests are disabled. So we run a set of our own: one suite for each test of
+ * the job, in the job's order. In each PRE_SUITE the engine is asked whether the test is ours to
+ * run, and the board is cleared. The worker waits for our answer to each of its phases, so from
+ * there to POST_FINI (slot swept, verdict told) nothing of it runs at the same time as our hooks. A
+ * worker that dies outside of its test's body has neither POST_FINI nor TEST_CRASH: the next
+ * PRE_SUITE tells its end.
  *
  *   SUITE --list     one JSON line a test: {"id": ..., "description": ...}; needs no job
  */
@@ -33,7 +38,8 @@
 
 static struct job job;
 static struct board *board;
-static bool told; /* the present test's end has been told */
+static const struct criterion_test *granted; /* we may run it, and have not told its end */
+static bool over;                            /* the engine has nothing more for us */
 
 static void tell(cJSON *event)
 {
@@ -145,12 +151,12 @@ static void add_leftovers(cJSON *event)
     }
 }
 
-static void tell_end(const struct criterion_test_stats *stats, bool worker_died)
+static void tell_end(bool worker_died)
 {
-    if (told)
+    if (!granted)
         return;
-    told = true;
-    cJSON *event = event_new("end", stats->test);
+    cJSON *event = event_new("end", granted);
+    granted = NULL;
     json_add_string(event, "status", verdict_name(atomic_load(&board->verdict), worker_died));
     add_board_text(event, "expected", board->expected, sizeof(board->expected));
     add_board_text(event, "got", board->got, sizeof(board->got));
@@ -172,21 +178,55 @@ static void tell_end(const struct criterion_test_stats *stats, bool worker_died)
     tell(event);
 }
 
+static enum suite_answer ask(const struct criterion_test *test)
+{
+    char answer;
+    ssize_t n;
+    tell(event_new("ask", test));
+    do {
+        n = read(SUITE_EVENTS_FD, &answer, 1);
+    } while (n < 0 && errno == EINTR);
+    if (n != 1)
+        _exit(3); /* the engine is gone: the keeper cleans up */
+    return (enum suite_answer)answer;
+}
+
+ReportHook(PRE_SUITE)(struct criterion_suite_set *suite)
+{
+    struct criterion_test *test = (void *)(suite->tests->first + 1);
+    enum suite_answer answer = ANSWER_END;
+    tell_end(true);
+    if (!over)
+        answer = ask(test);
+    over = answer == ANSWER_END;
+    test->data->disabled = answer != ANSWER_RUN;
+    if (answer == ANSWER_RUN) {
+        board_reset(board);
+        granted = test;
+    }
+}
+
 ReportHook(PRE_INIT)(struct criterion_test *test)
 {
-    told = false;
-    board_reset(board);
     tell(event_new("start", test));
 }
 
 ReportHook(POST_FINI)(struct criterion_test_stats *stats)
 {
-    tell_end(stats, false);
+    (void)stats;
+    tell_end(false);
 }
 
 ReportHook(TEST_CRASH)(struct criterion_test_stats *stats)
 {
-    tell_end(stats, true);
+    (void)stats;
+    tell_end(true);
+}
+
+ReportHook(POST_ALL)(struct criterion_global_stats *stats)
+{
+    (void)stats;
+    tell_end(true);
 }
 
 static void list(struct criterion_test_set *set)
@@ -210,33 +250,41 @@ static void list(struct criterion_test_set *set)
     }
 }
 
-static bool wanted(const struct criterion_test *test)
+static bool has_id(const struct criterion_test *test, const char *id)
 {
-    for (size_t i = 0; i < job.test_count; i++) {
-        const char *slash = strchr(job.tests[i].id, '/');
-        size_t len = strlen(test->category);
-        if ((size_t)(slash - job.tests[i].id) == len &&
-            strncmp(job.tests[i].id, test->category, len) == 0 &&
-            strcmp(slash + 1, test->name) == 0)
-            return true;
-    }
-    return false;
+    size_t len = strlen(test->category);
+    return strncmp(id, test->category, len) == 0 && id[len] == '/' &&
+           strcmp(id + len + 1, test->name) == 0;
 }
 
-static size_t select_tests(struct criterion_test_set *set)
+/* For an ordered set in the order of insertion. */
+static int behind(void *added, void *present)
 {
-    size_t selected = 0;
-    FOREACH_SET(struct criterion_suite_set * s, set->suites)
+    (void)added;
+    (void)present;
+    return 1;
+}
+
+/* Adds the test `id` of `all` to `set`, as a suite of its own; false when there is none. */
+static bool add_test(struct criterion_test_set *set, struct criterion_test_set *all, const char *id)
+{
+    FOREACH_SET(struct criterion_suite_set * s, all->suites)
     {
         if (!s->tests)
             continue;
         FOREACH_SET(struct criterion_test * t, s->tests)
         {
-            t->data->disabled = !wanted(t);
-            selected += !t->data->disabled;
+            if (!has_id(t, id))
+                continue;
+            struct criterion_suite_set alone = {.suite = s->suite,
+                                                .tests = new_ordered_set(behind, NULL)};
+            insert_ordered_set(alone.tests, t, sizeof(*t));
+            insert_ordered_set(set->suites, &alone, sizeof(alone));
+            set->tests++;
+            return true;
         }
     }
-    return selected;
+    return false;
 }
 
 int main(int argc, char **argv)
@@ -253,15 +301,18 @@ int main(int argc, char **argv)
         return 3;
     }
     fcntl(SUITE_EVENTS_FD, F_SETFD, FD_CLOEXEC);
-    size_t selected = select_tests(set);
-    if (selected != job.test_count) {
+    static struct criterion_test_set ours;
+    ours.suites = new_ordered_set(behind, NULL);
+    for (size_t i = 0; i < job.test_count; i++)
+        add_test(&ours, set, job.tests[i].id);
+    if (ours.tests != job.test_count) {
         fprintf(stderr, "%s: the job names %zu tests, %zu of them are here\n", argv[0],
-                job.test_count, selected);
+                job.test_count, ours.tests);
         return 3;
     }
     criterion_options.jobs = 1;
     criterion_options.logging_threshold = CRITERION_IMPORTANT;
-    criterion_run_all_tests(set);
+    criterion_run_all_tests(&ours);
     criterion_finalize(set);
     return 0;
 }

@@ -6,11 +6,17 @@
  * inherit the environment and descriptors 0, 1, 2 alone. Test names stand in no argument list,
  * where any process of the machine could read them.
  *
- * The runner writes one JSON line an event to descriptor SUITE_EVENTS_FD, which only it holds:
+ * The runner writes one JSON line an event to descriptor SUITE_EVENTS_FD, a socket which only it
+ * holds:
+ *   {"event":"ask","test":ID,"at_us":N}
  *   {"event":"start","test":ID,"at_us":N}
  *   {"event":"end","test":ID,"at_us":N,"status":"passed|failed|crashed|timeout|not_measured|broken",
  *    "expected":..., "got":..., "see":..., "transcript":..., "memory":[...], "refused":[...],
  *    "leftovers":{...}, "waited_ms":N}
+ * It asks before each test of the job, in the job's order, and waits for the engine's answer, one
+ * byte (enum suite_answer): other slots have jobs with the same tests, and only the engine knows
+ * which are left. The end of the socket is the engine's: the runner ends, too.
+ *
  * `at_us` is clock_ns() / 1000, before any clean-up. `broken` is the grader's fault: the worker
  * died, or the harness was misused; a member "broken" says that the slot could not be swept.
  *
@@ -31,6 +37,12 @@
 
 enum { SUITE_EVENTS_FD = 3, JOB_MAX_BYTES = 1 << 20 };
 
+enum suite_answer {
+    ANSWER_RUN = 'r',
+    ANSWER_SKIP = 's', /* another slot has it, or had it */
+    ANSWER_END = 'e',  /* nothing is left of the job: ask no more */
+};
+
 struct job_test {
     const char *id;
     uint64_t seed;
@@ -45,7 +57,7 @@ struct job {
     const char *tools;      /* folder of the suite's own */
     const char *board;      /* path */
     const char *layers_off; /* or NULL */
-    struct job_test *tests;
+    struct job_test *tests; /* in the order in which they are to be run */
     size_t test_count;
 };
 
@@ -83,6 +95,6 @@ struct board {
 /* Maps `path`; `create`: makes it anew (engine). NULL and `err` on a fault. */
 struct board *board_map(const char *path, bool create, struct error *err);
 void board_unmap(struct board *board);
-void board_reset(struct board *board); /* by the runner before each test */
+void board_reset(struct board *board); /* by the runner before each test's worker starts */
 
 #endif

@@ -1,10 +1,14 @@
 /*
- * run.c - the run stage: batches of tests are given to whichever slot is free.
+ * run.c - the run stage: runs are given, one by one, to whichever slot is free.
  *
- * Runs wait in a queue of batches. Memory tests, which take longest, come first and one by one; the
- * others follow in small batches, so that all slots end at about the same time; tests that must be
- * alone, and those that were out of time once, come last, with every other slot empty. Which slot
- * runs what has no influence on a verdict: each test finds an empty folder and a swept slot.
+ * Runs wait in two pools, one for each of the lab's suites, memory tests, which take longest, at
+ * the front. A slot takes up a pool: it starts the suite once, for all that waits there, and the
+ * suite asks before each test; several slots that work on one pool share it so, and all end at
+ * about the same time. A start costs as much as several tests: a slot changes to the other pool
+ * only when its own is empty, and joins one that others work on only when they would leave it
+ * something. Runs that must be alone, and those that were out of time once, come last, one by one,
+ * with every other slot empty. Which slot runs what has no influence on a verdict: each test finds
+ * an empty folder and a swept slot.
  */
 #include "run/run.h"
 
@@ -28,17 +32,10 @@
 #include "support/text.h"
 
 enum {
-    BATCH_MAX = 10,
     TICK_MS = 100,
     LOG_TAIL = 2000,
     SLOTS_MAX = 64,
     ROOM_BYTES = 1 << 20, /* what a test needs at least of the work folder's disk */
-};
-
-struct batch {
-    struct run **runs;
-    size_t count;
-    bool hidden;
 };
 
 struct schedule {
@@ -51,10 +48,10 @@ struct schedule {
     int slot_count;
     struct machine machine;
 
-    struct batch *batches; /* the queue; batches[next..batch_count) wait */
-    size_t next, batch_count;
-    struct run **alone; /* runs that wait for a machine of their own */
+    struct pool pools[2]; /* of the public suite, of the hidden one */
+    struct run **alone;   /* runs that wait for a machine of their own */
     size_t alone_count;
+    struct pool lone; /* the one of them that has it */
     size_t done;
     bool failed; /* err is set: end what runs, start nothing */
 };
@@ -166,24 +163,10 @@ static void forget(struct run *run)
     }
 }
 
-/* Moves `run` to those that have ended, so that what is left can be given to the next suite. */
-static void take_off(struct suite_process *p, struct run *run)
-{
-    for (size_t i = p->ended; i < p->run_count; i++) {
-        if (p->runs[i] == run) {
-            p->runs[i] = p->runs[p->ended];
-            p->runs[p->ended++] = run;
-            break;
-        }
-    }
-    p->current = NULL;
-}
-
 /* The harness did not end the test at its limit: we do, with what the board knows. */
 static void end_hung_test(struct schedule *s, struct suite_process *p)
 {
-    struct run *run = p->current;
-    take_off(p, run);
+    struct run *run = suite_process_take_run(p);
     forget(run);
     run->seconds = (double)(clock_ns() - p->since_ns) / (double)NS_PER_S;
     run->expected = xasprintf("the test ends within %d seconds", run->test->seconds);
@@ -198,49 +181,64 @@ static void end_hung_test(struct schedule *s, struct suite_process *p)
     out_of_time(s, run);
 }
 
-/* ---- the queue ---- */
+/* ---- the pools ---- */
 
-static void add_batch(struct schedule *s, struct run **runs, size_t count, bool hidden)
+static struct pool *pool_of(struct schedule *s, const struct run *run)
 {
-    s->batches = xrealloc(s->batches, (s->batch_count + 1) * sizeof(*s->batches));
-    struct batch *b = &s->batches[s->batch_count++];
-    b->runs = xcalloc(count, sizeof(*b->runs));
-    memcpy(b->runs, runs, count * sizeof(*runs));
-    b->count = count;
-    b->hidden = hidden;
+    return &s->pools[run->test->visibility != VISIBILITY_PUBLIC];
 }
 
-static void fill_queue(struct schedule *s)
+static void put_back(struct pool *pool, struct run *run)
 {
-    struct grading *g = s->g;
-    struct run **group = xcalloc(g->run_count + 1, sizeof(*group));
-    size_t size = g->run_count / ((size_t)s->slot_count * 3) + 1;
-    if (size > BATCH_MAX)
-        size = BATCH_MAX;
-    for (size_t i = 0; i < g->run_count; i++) {
-        struct run *run = &g->runs[i];
-        if (run->test->alone)
-            s->alone[s->alone_count++] = run;
-        else if (run->test->memcheck)
-            add_batch(s, &run, 1, run->test->visibility != VISIBILITY_PUBLIC);
-    }
-    for (int hidden = 0; hidden < 2; hidden++) {
-        size_t count = 0;
-        for (size_t i = 0; i < g->run_count; i++) {
-            struct run *run = &g->runs[i];
-            if (run->test->alone || run->test->memcheck ||
-                (run->test->visibility != VISIBILITY_PUBLIC) != (hidden != 0))
+    memmove(pool->waiting + 1, pool->waiting, pool->count * sizeof(*pool->waiting));
+    pool->waiting[0] = run;
+    pool->count++;
+}
+
+static void fill_pools(struct schedule *s)
+{
+    for (int memcheck = 1; memcheck >= 0; memcheck--) {
+        for (size_t i = 0; i < s->g->run_count; i++) {
+            struct run *run = &s->g->runs[i];
+            if (run->test->memcheck != (memcheck != 0))
                 continue;
-            group[count++] = run;
-            if (count == size) {
-                add_batch(s, group, count, hidden != 0);
-                count = 0;
-            }
+            struct pool *pool = pool_of(s, run);
+            if (run->test->alone)
+                s->alone[s->alone_count++] = run;
+            else
+                pool->waiting[pool->count++] = run;
         }
-        if (count)
-            add_batch(s, group, count, hidden != 0);
     }
-    free(group);
+}
+
+static size_t slots_at(const struct schedule *s, const struct pool *pool)
+{
+    size_t count = 0;
+    for (int i = 0; i < s->slot_count; i++)
+        count += s->slots[i].keeper && s->slots[i].pool == pool;
+    return count;
+}
+
+/*
+ * What a free slot takes up: a pool where nobody works, else the one where most wait for each slot
+ * that is there. NULL when there is nothing for it: the slots at a pool take one run each before it
+ * could have started.
+ */
+static struct pool *choose(struct schedule *s)
+{
+    struct pool *best = NULL;
+    size_t best_slots = 0;
+    for (int i = 0; i < 2; i++) {
+        struct pool *pool = &s->pools[i];
+        size_t slots = slots_at(s, pool);
+        if (pool->count <= slots)
+            continue;
+        if (!best || pool->count * best_slots > best->count * slots) {
+            best = pool;
+            best_slots = slots;
+        }
+    }
+    return best;
 }
 
 static bool anything_runs(const struct schedule *s)
@@ -252,10 +250,9 @@ static bool anything_runs(const struct schedule *s)
     return false;
 }
 
-static void start(struct schedule *s, struct suite_process *p, struct run **runs, size_t count,
-                  bool hidden)
+static void start(struct schedule *s, struct suite_process *p, struct pool *pool)
 {
-    if (suite_process_start(p, s->g, s->suites[hidden], s->tools, s->layers_off, runs, count,
+    if (suite_process_start(p, s->g, s->suites[pool->hidden], s->tools, s->layers_off, pool,
                             s->err))
         s->failed = true;
 }
@@ -266,22 +263,35 @@ static void start_what_can(struct schedule *s)
         struct suite_process *p = &s->slots[i];
         if (p->keeper)
             continue;
-        if (s->next < s->batch_count) {
-            struct batch *b = &s->batches[s->next++];
-            start(s, p, b->runs, b->count, b->hidden);
+        struct pool *pool = choose(s);
+        if (pool) {
+            start(s, p, pool);
         } else if (s->alone_count && !anything_runs(s)) {
             if (!machine_take(&s->machine))
                 return;
             struct run *run = s->alone[--s->alone_count];
-            add_batch(s, &run, 1, run->test->visibility != VISIBILITY_PUBLIC);
-            struct batch *b = &s->batches[s->next++];
-            start(s, p, b->runs, 1, b->hidden);
+            s->lone.hidden = pool_of(s, run)->hidden;
+            put_back(&s->lone, run);
+            start(s, p, &s->lone);
             return;
         }
     }
 }
 
-/* The suite of `p` has ended: what it had not done goes to the next one. */
+static void could_not_start(struct schedule *s, const struct suite_process *p)
+{
+    struct strbuf log = STRBUF_INIT, line = STRBUF_INIT;
+    file_read(p->log_path, 1 << 20, &log, NULL);
+    size_t tail = log.len > LOG_TAIL ? log.len - LOG_TAIL : 0;
+    text_clean_line(&line, log.text + tail, log.len - tail, 600);
+    error_set(s->err, FAULT_GRADER, "the suite could not start: %s",
+              line.len ? line.text : "it said nothing");
+    strbuf_release(&log);
+    strbuf_release(&line);
+    s->failed = true;
+}
+
+/* The suite of `p` has ended: what is left of its pool is for the next that is started. */
 static void suite_ended(struct schedule *s, struct suite_process *p)
 {
     struct error swept = ERROR_INIT;
@@ -290,28 +300,15 @@ static void suite_ended(struct schedule *s, struct suite_process *p)
         s->failed = true;
         return;
     }
-    if (s->next == s->batch_count) /* it may have been a lone one: others' turn now */
+    if (p->pool == &s->lone) /* others' turn now */
         machine_share(&s->machine);
-    struct run *current = p->current;
-    if (current) { /* it died in this test */
-        take_off(p, current);
-        if (!s->failed)
-            broken(s, current, "the suite died");
-    } else if (p->ended == 0 && !s->failed) {
-        struct strbuf log = STRBUF_INIT, line = STRBUF_INIT;
-        file_read(p->log_path, 1 << 20, &log, NULL);
-        size_t tail = log.len > LOG_TAIL ? log.len - LOG_TAIL : 0;
-        text_clean_line(&line, log.text + tail, log.len - tail, 600);
-        error_set(s->err, FAULT_GRADER, "the suite could not start: %s",
-                  line.len ? line.text : "it said nothing");
-        strbuf_release(&log);
-        strbuf_release(&line);
-        s->failed = true;
-    }
-    size_t left = p->run_count - p->ended;
-    if (left && !s->failed)
-        start(s, p, p->runs + p->ended, left,
-              p->runs[p->ended]->test->visibility != VISIBILITY_PUBLIC);
+    /* Others may have had all that it could ask for: then it has ended none, and could start. */
+    if (p->current)
+        broken(s, suite_process_take_run(p), "the suite died");
+    else if (p->ended == 0 && (p->granted || !p->asked))
+        could_not_start(s, p);
+    else if (p->granted)
+        put_back(p->pool, suite_process_take_run(p));
 }
 
 /* ---- the loop ---- */
@@ -375,6 +372,11 @@ static int schedule_open(struct schedule *s)
 {
     struct grading *g = s->g;
     s->alone = xcalloc(g->run_count * 4 + 1, sizeof(*s->alone));
+    for (int i = 0; i < 2; i++) {
+        s->pools[i].waiting = xcalloc(g->run_count + 1, sizeof(*s->pools[i].waiting));
+        s->pools[i].hidden = i != 0;
+    }
+    s->lone.waiting = xcalloc(1, sizeof(*s->lone.waiting));
     s->layers_off = getenv("IPCLAB_LAYERS_OFF");
     s->suites[0] = course_suite(&g->course, g->manifest.lab, false);
     s->suites[1] = course_suite(&g->course, g->manifest.lab, true);
@@ -400,9 +402,9 @@ static void schedule_close(struct schedule *s)
     for (int i = 0; i < s->slot_count; i++)
         suite_process_close(&s->slots[i]);
     machine_close(&s->machine);
-    for (size_t i = 0; i < s->batch_count; i++)
-        free(s->batches[i].runs);
-    free(s->batches);
+    free(s->pools[0].waiting);
+    free(s->pools[1].waiting);
+    free(s->lone.waiting);
     free(s->alone);
     free(s->suites[0]);
     free(s->suites[1]);
@@ -420,7 +422,7 @@ int run(struct grading *g, const struct run_listener *listener, const volatile i
     if (schedule_open(s))
         s->failed = true;
     else
-        fill_queue(s);
+        fill_pools(s);
     while (!s->failed) {
         if (*stop) {
             error_set(err, FAULT_GRADER, "interrupted before all tests had run");

@@ -9,10 +9,12 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "sandbox/namespaces.h"
 #include "support/clock.h"
 #include "support/files.h"
 #include "support/json.h"
@@ -76,6 +78,7 @@ void suite_process_close(struct suite_process *p)
     if (p->slot.directory)
         slot_close(&p->slot);
     strbuf_release(&p->pending);
+    free(p->runs);
     free(p->job_path);
     free(p->board_path);
     free(p->log_path);
@@ -114,7 +117,7 @@ static _Noreturn void exec_suite(const struct suite_process *p, const char *suit
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != keeper)
+    if (getppid() != (p->slot.namespaces ? 1 : keeper))
         _exit(3);
     int null = open("/dev/null", O_RDONLY);
     int log = open(p->log_path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600);
@@ -149,7 +152,7 @@ static _Noreturn void keep(const struct suite_process *p, const char *suite, int
     sigaddset(&set, SIGCHLD);
     sigprocmask(SIG_BLOCK, &set, NULL);
     int signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    pid_t runner = signals < 0 ? -1 : fork();
+    pid_t runner = signals < 0 ? -1 : p->slot.namespaces ? namespaces_fork() : fork();
     if (runner == 0)
         exec_suite(p, suite, events, self);
     /* Ours must close before the suite ends, or the engine would never see the end of events. */
@@ -174,7 +177,7 @@ static _Noreturn void keep(const struct suite_process *p, const char *suite, int
         }
     }
     char socket[64]; /* what a killed Criterion leaves behind */
-    snprintf(socket, sizeof(socket), "/tmp/criterion_%d.sock", (int)runner);
+    snprintf(socket, sizeof(socket), "/tmp/criterion_%d.sock", (int)runner); /* inside too */
     unlink(socket);
     /* First by descent: the runner's worker, which is root's, came back to us with its programs. */
     struct error err = ERROR_INIT;
@@ -186,22 +189,28 @@ static _Noreturn void keep(const struct suite_process *p, const char *suite, int
 }
 
 int suite_process_start(struct suite_process *p, const struct grading *g, const char *suite,
-                        const char *tools, const char *layers_off, struct run **runs, size_t count,
+                        const char *tools, const char *layers_off, struct pool *pool,
                         struct error *err)
 {
     int control[2], events[2];
-    p->runs = runs;
-    p->run_count = count;
+    free(p->runs);
+    p->runs = xcalloc(pool->count + 1, sizeof(*p->runs));
+    p->run_count = pool->count;
+    for (size_t i = 0; i < pool->count; i++)
+        p->runs[i] = pool->waiting[i];
+    p->pool = pool;
+    p->asked = false;
     p->ended = 0;
-    p->current = NULL;
+    p->granted = p->current = NULL;
     strbuf_reset(&p->pending);
     board_reset(p->board);
+    p->slot.namespaces = sandbox_has_layer("own namespaces", layers_off);
     if (write_job(p, g, tools, layers_off, err))
         return -1;
     if (pipe2(control, O_CLOEXEC))
         return error_errno(err, "cannot make a pipe to the suite's keeper");
-    if (pipe2(events, O_CLOEXEC)) {
-        error_errno(err, "cannot make a pipe from the suite");
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, events)) {
+        error_errno(err, "cannot make a socket to the suite");
         close(control[0]);
         close(control[1]);
         return -1;
@@ -229,42 +238,74 @@ int suite_process_start(struct suite_process *p, const struct grading *g, const 
     return 0;
 }
 
-static struct run *find_run(const struct suite_process *p, const char *id, size_t *index)
+static struct run *find_run(const struct suite_process *p, const char *id)
 {
-    for (size_t i = p->ended; i < p->run_count; i++) {
-        if (strcmp(p->runs[i]->test->id, id) == 0) {
-            *index = i;
+    for (size_t i = 0; i < p->run_count; i++) {
+        if (strcmp(p->runs[i]->test->id, id) == 0)
             return p->runs[i];
-        }
     }
     return NULL;
+}
+
+static bool pool_take(struct pool *pool, const struct run *run)
+{
+    for (size_t i = 0; i < pool->count; i++) {
+        if (pool->waiting[i] == run) {
+            pool->count--;
+            memmove(pool->waiting + i, pool->waiting + i + 1,
+                    (pool->count - i) * sizeof(*pool->waiting));
+            return true;
+        }
+    }
+    return false;
+}
+
+static int answer(struct suite_process *p, struct run *run, struct error *err)
+{
+    char word = ANSWER_RUN;
+    if (pool_take(p->pool, run))
+        p->granted = run;
+    else
+        word = p->pool->count ? ANSWER_SKIP : ANSWER_END;
+    p->asked = true;
+    p->since_ns = clock_ns();
+    /* One that has died meanwhile reads no answer: its end is heard next. */
+    if (send(p->events, &word, 1, MSG_NOSIGNAL) < 0 && errno != EPIPE && errno != ECONNRESET)
+        return error_errno(err, "cannot answer the suite");
+    return 0;
 }
 
 static int handle_line(struct suite_process *p, const char *line, size_t len, event_handler *handle,
                        void *context, struct error *err)
 {
-    size_t index;
     cJSON *event = json_parse(line, len, "the suite's event", err);
     if (!event)
         return -1;
     const char *kind = json_string_or(event, "event", "");
-    struct run *run = find_run(p, json_string_or(event, "test", ""), &index);
+    const char *id = json_string_or(event, "test", "(none)");
+    bool asks = strcmp(kind, "ask") == 0;
+    /* It may ask for each of its runs, and tell of the one that it was given. */
+    struct run *run = p->granted && strcmp(p->granted->test->id, id) == 0 ? p->granted : NULL;
+    if (asks)
+        run = find_run(p, id);
     int result = 0;
     int64_t at = (int64_t)json_integer_or(event, "at_us", 0) * 1000;
     if (p->control < 0) {
-        run = NULL; /* we have ended it: what it still says comes too late */
+        /* We have ended it: what it still says comes too late. */
     } else if (!run) {
-        result = error_set(err, FAULT_GRADER, "the suite told of a test that it was not given: %s",
-                           json_string_or(event, "test", "(none)"));
+        result =
+            error_set(err, FAULT_GRADER, "the suite told of a test that it was not given: %s", id);
+    } else if (asks && p->granted) {
+        result = error_set(err, FAULT_GRADER, "the suite asked for '%s' before the end of '%s'", id,
+                           p->granted->test->id);
+    } else if (asks) {
+        result = answer(p, run, err);
     } else if (strcmp(kind, "start") == 0) {
         p->current = run;
         p->since_ns = at;
         handle(context, p, run, NULL, event);
     } else {
-        /* Ended runs stand at the front, so that what is left can be given to the next suite. */
-        p->runs[index] = p->runs[p->ended];
-        p->runs[p->ended++] = run;
-        p->current = NULL;
+        suite_process_take_run(p);
         p->ended_ns = at;
         handle(context, p, run, json_string_or(event, "status", "broken"), event);
         p->since_ns = clock_ns();
@@ -286,6 +327,8 @@ int suite_process_read(struct suite_process *p, event_handler *handle, void *con
             continue;
         if (n < 0 && errno == EAGAIN)
             return 1;
+        if (n < 0 && errno == ECONNRESET)
+            n = 0; /* it has died with an answer unread */
         if (n < 0)
             return error_errno(err, "cannot read the suite's events");
         if (n == 0) {
@@ -328,6 +371,14 @@ int64_t suite_process_deadline(const struct suite_process *p)
     if (started != 0)
         return started + seconds * NS_PER_S;
     return p->since_ns + (seconds + START_SECONDS) * NS_PER_S;
+}
+
+struct run *suite_process_take_run(struct suite_process *p)
+{
+    struct run *run = p->granted;
+    p->granted = p->current = NULL;
+    p->ended++;
+    return run;
 }
 
 void suite_process_kill(struct suite_process *p)
