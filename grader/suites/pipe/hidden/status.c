@@ -34,6 +34,7 @@ TEST(status, order_of_ends, "whichever stage ends first, each status is taken fo
         for (int i = 0; i < STAGES; i++) {
             gate_open(text("gate%d", order[i]), 1);
             file_wait(p, text("end%d%d", run, order[i]), "the stages run, all at once");
+            wait_stages_left(p, STAGES - 1 - i, "a stage ends after its last action");
         }
         expect_status(p, pipefail ? status[1] : status[STAGES - 1],
                       pipefail ? "the rightmost stage that failed is the second of four"

@@ -153,6 +153,32 @@ void expect_status(struct program *p, int status, const char *expected)
     test_fail(NULL, full, text("%s%s (%s)", status_sentence(got), hint, error_text(p)));
 }
 
+struct left {
+    struct program *p;
+    int count;
+};
+
+static bool few_are_left(void *context)
+{
+    const struct left *left = context;
+    static struct process_list list;
+    char name[32];
+    int running = 0;
+    process_descendants(program_pid(left->p), &list);
+    for (size_t i = 0; i < list.count; i++) {
+        char state = process_state(list.pid[i]);
+        process_command(list.pid[i], name);
+        running += state != 0 && state != 'Z' && state != 'X' && strcmp(name, "probe") == 0;
+    }
+    return running <= left->count;
+}
+
+void wait_stages_left(struct program *p, int count, const char *what)
+{
+    struct left left = {p, count};
+    wait_until(few_are_left, &left, what);
+}
+
 void expect_bytes(struct program *p, const void *bytes, size_t len, const char *expected)
 {
     wait_for_end(p, expected);

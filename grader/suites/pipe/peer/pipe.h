@@ -30,6 +30,9 @@ const void *pattern_bytes(uint64_t seed, size_t len);
 
 /* Waits for the end: exit status `status`, and `expected` says why ("the status of ..."). */
 void expect_status(struct program *p, int status, const char *expected);
+/* Waits until at most `count` of the stages that are probes still run (zombies have ended). What a
+ * probe does last, `arrive`, comes before its end. */
+void wait_stages_left(struct program *p, int count, const char *what);
 /* All of stdout, after the end of the pipeline, is `bytes`. */
 void expect_bytes(struct program *p, const void *bytes, size_t len, const char *expected);
 /* All of stderr is what --meter prints for these counts, 0 or more of them. */
