@@ -14,7 +14,7 @@ import unittest
 
 import ipclab
 from ipclab import (BUILD, GRADED, GRADER, MANIFEST, REFERENCE, ROOT, check_clean, copy_course,
-                    edit_manifest, folder, grade, run, strays, wait_for)
+                    edit_manifest, folder, grade, run, source, strays, wait_for)
 from test_faults import ROOT_ONLY, Started
 
 HERE = ROOT / "tests/end_to_end"
@@ -217,29 +217,36 @@ class Runner(unittest.TestCase):
     def test_ends_with_the_engine_when_it_waits_for_an_answer(self):
         """The keeper is stopped meanwhile, so that it is not the one who ends the runner."""
         with folder() as into, contextlib.ExitStack() as stack:
-            grading = Started(REFERENCE, into, "-j", "1")
+            grading = Started(source("hang_sleep", into), into, "-j", "1", "--test", PUBLIC[0],
+                              "--test", PUBLIC[1])
             engine = grading.process
             self.addCleanup(ipclab.kill_group, engine)
             grading.wait_until_runs("pipeline")
-            # The keeper's child: a worker is executed from the same file, so its name is the same.
             below = {p.pid: p for p in ipclab.descendants(engine.pid)}
-            runner, = [p for p in below.values() if p.name.startswith("pipe-") and
-                       p.parent in below and below[p.parent].parent == engine.pid]
+            keeper, = [p.pid for p in below.values() if p.parent == engine.pid]
+            # A worker, the runner's child, is executed from the same file: its name is the same.
+            runner, = [p.pid for p in below.values() if p.name.startswith("pipe-") and
+                       not below[p.parent].name.startswith("pipe-")]
             engine.send_signal(signal.SIGSTOP)
 
             def waits():
                 # In a system call on the events' socket, asleep: no answer has come.
-                call = pathlib.Path(f"/proc/{runner.pid}/syscall").read_text().split()
-                return ipclab.processes()[runner.pid].state == "S" and call[1:2] == ["0x3"]
+                call = pathlib.Path(f"/proc/{runner}/syscall").read_text().split()
+                return ipclab.processes()[runner].state == "S" and call[1:2] == ["0x3"]
             wait_for(waits, "the runner waits for the engine")
-            os.kill(runner.parent, signal.SIGSTOP)
-            stack.callback(lambda: os.kill(runner.parent, signal.SIGCONT))
+            os.kill(keeper, signal.SIGSTOP)
+            stack.callback(lambda: os.kill(keeper, signal.SIGCONT))
             engine.kill()
-            engine.communicate(timeout=60)
-            wait_for(lambda: ipclab.processes()[runner.pid].state == "Z", "the runner ends", 20)
-            os.kill(runner.parent, signal.SIGCONT)
-            wait_for(lambda: runner.parent not in ipclab.processes(), "the keeper ends", 20)
+            engine.wait(timeout=60)
+
+            def ended():
+                everybody = ipclab.processes()
+                return runner not in everybody or everybody[runner].state in "ZX"
+            wait_for(ended, "the runner ends", 20)
+            os.kill(keeper, signal.SIGCONT)
+            wait_for(lambda: keeper not in ipclab.processes(), "the keeper ends", 20)
             stack.pop_all()
+            engine.communicate(timeout=60)
             wait_for(lambda: not strays(), "the keeper ends what the slot ran", 20)
             check_clean(self, grading.before, grading.temporary, work_folder=True)
 

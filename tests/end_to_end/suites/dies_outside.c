@@ -29,4 +29,6 @@ Test(stages, two_stages, .init = harness_begin, .fini = end_and_crash)
     harness_passed();
 }
 
-TEST(usage, options, "it passes") {}
+TEST(usage, options, "it passes")
+{
+}
