@@ -22,6 +22,7 @@ import jsonschema
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 README = (ROOT / "docker/README.md").read_text()
 MANIFEST = json.loads((ROOT / "assignments/pipe/lab.json").read_text())
+LABS = sorted(path.parent.name for path in (ROOT / "assignments").glob("*/lab.json"))
 HIDDEN_IDS = [t["id"] for t in MANIFEST["tests"] if t["visibility"] != "public"]
 INSTALLED = "/usr/local/share/ipclab"
 MOUNT_OUT = '-v "$PWD/out:/results"'
@@ -219,8 +220,8 @@ class Images(unittest.TestCase):
     def test_secrets_of_the_grader_image_are_for_root_alone(self):
         of_root, of_slot = self.readable("ipclab", "0:0"), self.readable("ipclab", "60000:60000")
         secrets = set()
-        for lab in (ROOT / "assignments").iterdir():
-            secrets |= {f"assignments/{lab.name}/lab.json", f"suites/{lab.name}-hidden"}
+        for lab in LABS:
+            secrets |= {f"assignments/{lab}/lab.json", f"suites/{lab}-hidden"}
         self.assertEqual(of_root - of_slot, secrets)
         self.assertIn("suites/pipe-public", of_slot)
         for secret in secrets:
@@ -236,13 +237,18 @@ class Images(unittest.TestCase):
         with tempfile.NamedTemporaryFile("w") as needles:
             needles.write("\n".join(sorted(hidden | reference)) + "\n")
             needles.flush()
-            with open(ROOT / "reference/pipe/pipeline.c", "rb") as file:  # the search finds them
+            files = b"".join(file.read_bytes() for file in reference_files())
+            with io.BytesIO(files) as file:  # the search finds them
                 self.assertEqual(search(file, needles.name) & reference, reference)
             found = search_images(["ipclab", "ipclab-student"], needles.name)
         self.assertEqual(found["ipclab-student"], set())
         self.assertEqual(found["ipclab"] & reference, set())
         # In the grader's image each hidden test is found by the same search.
         self.assertEqual(found["ipclab"], hidden)
+
+
+def reference_files():
+    return [file for lab in LABS for file in sorted((ROOT / "reference" / lab).glob("*.[ch]"))]
 
 
 def reference_lines():
@@ -253,7 +259,7 @@ def reference_lines():
             if file.suffix in (".c", ".h", ".md"):
                 given += file.read_text()
     lines = set()
-    for file in (ROOT / "reference").rglob("*.[ch]"):
+    for file in reference_files():
         lines |= {line.strip() for line in file.read_text().splitlines()}
     return {line for line in lines if len(line) >= 32 and line not in given}
 
