@@ -30,6 +30,7 @@ enum {
     CHUNK = 1 << 16,      /* one read or write */
     GIVEN_MAX = 64,       /* program_give() above 2 */
     MESSAGE_WAITING = 12, /* lines of describe_waiting() */
+    AT_END_MAX = 4,       /* functions of test_at_end() */
 };
 
 struct queued {
@@ -125,7 +126,8 @@ struct harness {
     struct sandbox sandbox[2]; /* of programs, of peers: these may run any command */
     bool sandbox_ready[2];
     const char *private; /* NULL until it is asked for */
-    void **kept;         /* memory of this test */
+    void (*at_end[AT_END_MAX])(void);
+    void **kept; /* memory of this test */
     size_t kept_count, kept_capacity;
 };
 extern struct harness harness;

@@ -22,6 +22,14 @@
 
 /* A random word of 4 to 11 letters. */
 const char *word(struct random *r);
+/*
+ * For names of objects that all processes of a machine see: "" where the slot has namespaces of its
+ * own; else letters that no other slot has at the moment. (Two gradings with one seed at a time
+ * would meet in the same names.)
+ */
+const char *unique_suffix(void);
+/* A random name for such an object, "abcd-efgh", with the suffix behind it. */
+const char *object_name(struct random *r);
 /* A number of `from` to `to`. */
 int between(struct random *r, int from, int to);
 
@@ -40,6 +48,12 @@ void file_make(const char *name, const char *contents, unsigned mode);
 void folder_make(const char *name);
 /* A pipe of the suite's own that a program of the slot may have; closed on exec. */
 void pipe_make(int ends[2]);
+
+/*
+ * Whether the test may fill /dev/shm: it is the slot's own, by namespaces, or a container's, of 64
+ * MiB at most. There other tests would see it full: one that asks is marked "alone" in lab.json.
+ */
+bool own_shared_memory(void);
 
 /* ---- waiting ---- */
 

@@ -329,11 +329,26 @@ void harness_passed(void)
     atomic_store(&harness.board->verdict, BOARD_PASSED);
 }
 
+void test_at_end(void (*undo)(void))
+{
+    for (size_t i = 0; i < AT_END_MAX; i++) {
+        if (harness.at_end[i] == undo)
+            return;
+        if (harness.at_end[i] == NULL) {
+            harness.at_end[i] = undo;
+            return;
+        }
+    }
+    test_broken("test_at_end: more than %d functions", AT_END_MAX);
+}
+
 void harness_end(void)
 {
     if (!harness.active)
         return;
     reap_kill_all();
+    for (size_t i = 0; i < AT_END_MAX && harness.at_end[i] != NULL; i++)
+        harness.at_end[i]();
     for (struct program *p = harness.programs; p != NULL; p = p->next)
         streams_close(p);
     refused_stop();

@@ -95,6 +95,13 @@ bool wait_until_or_stuck(bool (*done)(void *context), void *context, const char 
 /* For programs that may sleep on purpose: how long "stuck" takes from now on in this test. */
 void harness_stuck_after(int ms);
 
+/*
+ * `undo` is called when the test ends, however it ends but by a crash of the worker, after its
+ * programs: for what the suite itself has made outside of the test's folder. Once, in any number of
+ * calls.
+ */
+void test_at_end(void (*undo)(void));
+
 /* Milliseconds that the suite itself waited without need of the processor (kept for the bench). */
 void harness_count_wait(int ms);
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -896,6 +897,38 @@ Test(harness, quotes_any_bytes)
     cr_assert_str_eq(quoted("a\n\"\\\x01\xff\xc3\xa4", 8, 50),
                      "\"a\\n\\\"\\\\\\x01\\xff\xc3\xa4\"");
     cr_assert_str_eq(quoted("0123456789", 10, 6), "\"0123\" ... 4 more bytes ... \"89\"");
+}
+
+/* ---- what is undone at the end ---- */
+
+static int *undone; /* shared with the scenario's process */
+
+static void undo(void)
+{
+    ++*undone;
+}
+
+static void makes_something(void)
+{
+    test_at_end(undo);
+    test_at_end(undo);
+}
+
+static void makes_something_and_fails(void)
+{
+    test_at_end(undo);
+    test_fail(NULL, "this", "that");
+}
+
+Test(harness, undoes_what_a_test_has_made_however_it_ends)
+{
+    undone = mmap(NULL, sizeof *undone, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    cr_assert_neq((void *)undone, MAP_FAILED);
+    assert_verdict(scenario(makes_something), BOARD_PASSED);
+    cr_assert_eq(*undone, 1, "once: %d", *undone);
+    assert_verdict(scenario(makes_something_and_fails), BOARD_FAILED);
+    cr_assert_eq(*undone, 2, "once more: %d", *undone);
+    munmap(undone, sizeof *undone);
 }
 
 static void notes_a_lot(void)
