@@ -1,0 +1,76 @@
+/* Memory and descriptors, under valgrind, where something goes another way. */
+#include "suites/message/peer/message.h"
+
+#include <signal.h>
+
+static void start_checked(struct program *p, const char *input)
+{
+    program_memcheck(p);
+    program_start(p);
+    program_send_text(p, input);
+    program_close_input(p);
+}
+
+TEST(memcheck, unbounded, "what waited in an unbounded sender is given back")
+{
+    struct random r = random_from_test();
+    const char *box = name(&r), *me = name(&r), *said = word(&r), *input = "";
+    for (int i = 1; i <= 30; i++)
+        input = text("%s%s %d\n", input, said, i);
+
+    struct queue *q = box_make(box, 2);
+    struct program *p = command("msend --box %s --as %s --unbounded", box, me);
+    start_checked(p, input);
+    queue_wait_count(q, 2, "the first lines are in the mailbox");
+    expect_idle(p, "the queue is full and its input has ended");
+    for (uint32_t i = 1; i <= 30; i++)
+        expect_next(q, letter(DATA, i, me, text("%s %u", said, i)), "all lines, in their order");
+    expect_status(p, 0, "the queue has taken everything");
+    expect_memory_clean(p);
+}
+
+TEST(memcheck, malformed, "malformed messages make a receiver read nothing that is not there")
+{
+    struct random r = random_from_test();
+    const char *box = name(&r), *me = name(&r), *said = word(&r);
+
+    struct queue *q = box_make(box, 10);
+    queue_put_bytes(q, "", 0, 0);
+    queue_put_bytes(q, "\1\0\0\0\1\0\0\0abc", 11, 0);
+    struct letter l = letter(DATA, 1, long_name(&r, FROM_BYTES), "x");
+    queue_put(q, &l);
+    l = letter(DATA, 2, me, "x");
+    l.len = UINT32_MAX;
+    queue_put(q, &l);
+    l = letter(DATA, 3, me, said);
+    queue_put(q, &l);
+    struct program *p = command("mrecv --box %s --count 1 -v", box);
+    start_checked(p, "");
+    expect_status(p, 0, "one well-formed message has been received");
+    expect_printed(p, text("%s 3 0 %s\n", me, said), "the well-formed message");
+    expect_error_lines(p, 4, "one for each malformed message");
+    expect_memory_clean(p);
+}
+
+TEST(memcheck, answers, "a receiver that answers, and is then terminated, leaves nothing open")
+{
+    struct random r = random_from_test();
+    const char *box = name(&r), *me = name(&r), *a = word(&r), *b = word(&r);
+
+    struct queue *q = box_make(box, 10);
+    struct queue *reply = queue_make(reply_of(me), 1, LETTER_BYTES);
+    struct program *p = command("mrecv --box %s", box);
+    start_checked(p, "");
+    struct letter l = letter(SYNC, 1, me, a);
+    queue_put(q, &l);
+    expect_ack(reply, 1, "the answer to the first message");
+    l = letter(SYNC, 2, me, b);
+    queue_put(q, &l);
+    expect_ack(reply, 2, "the answer to the second message");
+    queue_wait_count(q, 0, "the receiver takes all messages");
+    expect_blocked(p, "mrecv waits for the next message");
+    program_signal(p, SIGTERM);
+    expect_status(p, 0, "SIGTERM ends a receiver cleanly");
+    expect_printed(p, text("%s\n%s\n", a, b), "both messages");
+    expect_memory_clean(p);
+}

@@ -1,0 +1,198 @@
+/* Time-outs: each single wait, and nothing but the wait. */
+#include "suites/message/peer/message.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "support/clock.h"
+
+/* Until `ms` milliseconds have passed since `since_ns`, on our own clock. */
+struct moment {
+    int64_t since_ns;
+    int ms;
+};
+
+static bool has_passed(void *context)
+{
+    const struct moment *m = context;
+    return clock_ns() - m->since_ns >= (int64_t)m->ms * NS_PER_MS;
+}
+
+static void let_pass(int ms)
+{
+    struct moment m = {clock_ns(), ms};
+    wait_until(has_passed, &m, "time passes");
+    harness_count_wait(ms);
+}
+
+/* Puts bytes into the pipe until no more fit; how many. */
+static size_t fill(int pipe_end)
+{
+    static const char filler[4096];
+    size_t filled = 0;
+    ssize_t n;
+    fcntl(pipe_end, F_SETFL, O_NONBLOCK);
+    for (size_t size = sizeof filler; size > 0; size /= 2)
+        while ((n = write(pipe_end, filler, size)) > 0)
+            filled += (size_t)n;
+    fcntl(pipe_end, F_SETFL, 0); /* as the program expects its stdout */
+    return filled;
+}
+
+TEST(timeout, each_wait_receive, "mrecv: time that was not spent waiting does not count")
+{
+    enum { MS = 250, MESSAGES = 5 };
+    struct random r = random_from_test();
+    const char *box = name(&r), *said = word(&r), *want = "";
+    char drained[4096];
+    int ends[2];
+
+    struct queue *q = box_make(box, MESSAGES);
+    for (uint32_t i = 1; i <= MESSAGES; i++) {
+        struct letter l = letter(DATA, i, "grader", said);
+        queue_put(q, &l);
+        want = text("%s%s\n", want, said);
+    }
+    pipe_make(ends);
+    size_t filled = fill(ends[1]);
+    struct program *p = command("mrecv --box %s --timeout %d", box, MS);
+    program_give(p, 1, ends[1]);
+    program_start(p);
+    close(ends[1]);
+    expect_blocked(p, "mrecv waits for its output to be read");
+    let_pass(MS + 50);
+    int64_t start = clock_ns();
+    while (filled > 0) {
+        ssize_t n = read(ends[0], drained, filled < sizeof drained ? filled : sizeof drained);
+        filled -= n > 0 ? (size_t)n : filled;
+    }
+    expect_timeout(p, start, MS, "no sixth message has come in time");
+    ssize_t n = read(ends[0], drained, sizeof drained);
+    EXPECT(n == (ssize_t)strlen(want) && memcmp(drained, want, strlen(want)) == 0,
+           "all five messages are printed", quoted(drained, n > 0 ? (size_t)n : 0, 100));
+    close(ends[0]);
+}
+
+TEST(timeout, each_wait_send, "msend: the time runs while it waits for room, not for its input")
+{
+    enum { MS = 200 };
+    struct random r = random_from_test();
+    const char *box = name(&r), *me = name(&r), *a = word(&r), *b = word(&r);
+
+    struct queue *q = box_make(box, 1);
+    struct program *p = run("msend --box %s --as %s --timeout %d", box, me, MS);
+    expect_blocked(p, "msend waits for its input");
+    let_pass(MS + 50);
+    program_send_text(p, text("%s\n", a));
+    expect_next(q, letter(DATA, 1, me, a), "the line, however late it came");
+    program_send_text(p, text("%s\n", a));
+    queue_wait_count(q, 1, "the second line");
+    expect_blocked(p, "msend waits for its input");
+    let_pass(MS + 50);
+    int64_t start = clock_ns();
+    program_send_text(p, text("%s\n", b));
+    expect_timeout(p, start, MS, "nobody has made room in time");
+    expect_next(q, letter(DATA, 2, me, a), "the second line was sent");
+    expect_count(q, 0, "the third line was not sent");
+}
+
+TEST(timeout, any_time, "a time is any number of milliseconds, also close to a full second")
+{
+    struct random r = random_from_test();
+    const char *box = name(&r), *me = name(&r), *said = word(&r);
+    const int times[] = {999, 1000, 1999, 59999, 2000000000};
+
+    struct queue *q = box_make(box, 10);
+    for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
+        struct program *p = run_with(text("%s\n%s\n%s\n", said, said, said),
+                                     "msend --box %s --as %s --timeout %d", box, me, times[i]);
+        expect_status(p, 0, text("there is room, nothing is waited for (--timeout %d)", times[i]));
+        p = run("mrecv --box %s --count 3 --timeout %d", box, times[i]);
+        expect_status(p, 0, text("three messages are there (--timeout %d)", times[i]));
+        expect_printed(p, text("%s\n%s\n%s\n", said, said, said), "three messages");
+        expect_count(q, 0, "three lines are three messages");
+    }
+    struct program *p = run("mrecv --box %s --timeout 2000000000 --count 1", box);
+    expect_blocked(p, "mrecv waits: 2,000,000,000 ms are 23 days");
+    struct letter l = letter(DATA, 1, me, said);
+    queue_put(q, &l);
+    expect_status(p, 0, "one message has been received");
+    expect_printed(p, text("%s\n", said), "the message");
+}
+
+TEST(timeout, zero, "a time of 0 does not wait, neither for room nor for an ACK")
+{
+    struct random r = random_from_test();
+    const char *box = name(&r), *me = name(&r), *a = word(&r), *b = word(&r), *c = word(&r);
+
+    struct queue *q = box_make(box, 2);
+    struct program *p =
+        run_with(text("%s\n%s\n%s\n", a, b, c), "msend --box %s --as %s --timeout 0", box, me);
+    expect_status(p, 3, "there is no room for the third line");
+    expect_next(q, letter(DATA, 1, me, a), "the first line, for which there was room");
+    expect_next(q, letter(DATA, 2, me, b), "the second line, for which there was room");
+    expect_count(q, 0, "the third line was not sent");
+    p = run_with(text("%s\n%s\n", a, b), "msend --box %s --as %s --sync --timeout 0", box, me);
+    expect_status(p, 3, "no ACK is there at once");
+    expect_next(q, letter(SYNC, 1, me, a), "the message stays in the queue");
+    expect_count(q, 0, "nothing more is sent");
+    expect_gone(reply_of(me), "the sender removes its reply queue when it ends");
+}
+
+TEST(timeout, ack, "no ACK in time: 3, the message stays, nothing more is sent")
+{
+    struct random r = random_from_test();
+    const char *box = name(&r), *me = name(&r), *a = word(&r), *b = word(&r);
+    int ms = between(&r, 150, 250);
+
+    struct queue *q = box_make(box, 5);
+    int64_t start = clock_ns();
+    struct program *p =
+        run_with(text("%s\n%s\n", a, b), "msend --box %s --as %s --sync --timeout %d", box, me, ms);
+    expect_timeout(p, start, ms, "nobody has answered in time");
+    expect_gone(reply_of(me), "the sender removes its reply queue when it ends");
+    expect_next(q, letter(SYNC, 1, me, a), "the message stays in the queue");
+    expect_count(q, 0, "nothing more is sent");
+
+    /* A receiver that dies between receipt and ACK: it has the message, and never answers. */
+    start = clock_ns();
+    p = run_with(text("%s\n%s\n", a, b), "msend --box %s --as %s --sync --timeout %d", box, me, ms);
+    expect_next(q, letter(SYNC, 1, me, a), "the message");
+    expect_timeout(p, start, ms, "its receiver has died before it has answered");
+    expect_count(q, 0, "the message is not sent again, and nothing more is");
+
+    p = run("mrecv --box %s --count 1", box);
+    struct program *sender =
+        run_with(text("%s\n", b), "msend --box %s --as %s --sync --timeout 60000", box, me);
+    expect_status(sender, 0, "the receiver answers in time");
+    expect_status(p, 0, "one message has been received");
+    expect_printed(p, text("%s\n", b), "the message");
+}
+
+TEST(timeout, foreign_replies, "foreign replies don't lengthen the wait for the ACK")
+{
+    enum { MS = 300 };
+    struct random r = random_from_test();
+    const char *box = name(&r), *me = name(&r), *said = word(&r);
+
+    struct queue *q = box_make(box, 5);
+    int64_t start = clock_ns();
+    struct program *p =
+        run_with(text("%s\n", said), "msend --box %s --as %s --sync --timeout %d", box, me, MS);
+    struct queue *reply = queue_wait(p, reply_of(me), "msend makes its reply queue");
+    expect_next(q, letter(SYNC, 1, me, said), "the message");
+    for (uint32_t id = 2; !program_has_ended(p); id++) {
+        /* One whenever it has gone back to sleep: a wait begun anew would never be over. */
+        wait_quiet_or_end(p, "msend waits for its ACK");
+        EXPECT(
+            clock_ns() - start < (int64_t)20 * MS * NS_PER_MS,
+            text("msend --timeout %d ends although a foreign reply comes every now and then", MS),
+            text("after %d ms it still waits", 20 * MS));
+        struct letter ack = letter(ACK, id, "grader", "");
+        if (queue_count(reply) == 0)
+            queue_put(reply, &ack);
+    }
+    expect_timeout(p, start, MS, "no ACK with id 1 has come in time");
+    expect_gone(reply_of(me), "the sender removes its reply queue when it ends");
+}

@@ -1,0 +1,140 @@
+/* --unbounded: when what waits in the sender goes out. */
+#include "suites/message/peer/message.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+TEST(unbounded, at_once, "while there is room a line goes out at once")
+{
+    struct random r = random_from_test();
+    const char *box = name(&r), *me = name(&r), *a = word(&r), *b = word(&r);
+
+    struct queue *q = box_make(box, 2);
+    struct program *p = run("msend --box %s --as %s --unbounded", box, me);
+    program_send_text(p, text("%s\n", a));
+    expect_next(q, letter(DATA, 1, me, a), "the first line, while the input is still open");
+    expect_idle(p, "its input is silent and the queue is empty");
+    program_send_text(p, text("%s\n", b));
+    expect_next(q, letter(DATA, 2, me, b), "the second line");
+    program_close_input(p);
+    expect_status(p, 0, "the queue has taken everything");
+}
+
+TEST(unbounded, silent_input, "what waits goes out as room appears, though the input is silent")
+{
+    enum { LINES = 9 };
+    struct random r = random_from_test();
+    const char *box = name(&r), *me = name(&r), *said = word(&r);
+
+    struct queue *q = box_make(box, 2);
+    struct program *p = run("msend --box %s --as %s --unbounded", box, me);
+    for (int i = 1; i <= LINES; i++)
+        program_send_text(p, text("%s %d\n", said, i));
+    expect_idle(p, "the queue is full and its input is open and silent");
+    for (uint32_t i = 1; i <= LINES; i++) {
+        expect_next(q, letter(DATA, i, me, text("%s %u", said, i)), "the lines, in their order");
+        queue_wait_count(q, LINES - (long)i < 2 ? LINES - (long)i : 2,
+                         "what waits goes out as soon as there is room");
+    }
+    expect_idle(p, "everything is out and its input is open and silent");
+    program_send_text(p, text("%s\n", said));
+    expect_next(q, letter(DATA, LINES + 1, me, said), "a line that came after that");
+    program_close_input(p);
+    expect_status(p, 0, "the queue has taken everything");
+}
+
+TEST(unbounded, both_at_once, "room and a new line at once: what waits still goes first")
+{
+    struct random r = random_from_test();
+    const char *box = name(&r), *me = name(&r), *said = word(&r);
+
+    struct queue *q = box_make(box, 3);
+    struct program *p = run("msend --box %s --as %s --unbounded", box, me);
+    for (int i = 1; i <= 5; i++)
+        program_send_text(p, text("%s %d\n", said, i));
+    expect_idle(p, "the queue is full and two lines wait");
+    /* Stopped, so that it finds both when it goes on. */
+    program_stop(p);
+    program_send_text(p, text("%s 6\n", said));
+    for (uint32_t i = 1; i <= 3; i++)
+        expect_next(q, letter(DATA, i, me, text("%s %u", said, i)), "what was in the queue");
+    program_signal(p, SIGCONT);
+    for (uint32_t i = 4; i <= 6; i++)
+        expect_next(q, letter(DATA, i, me, text("%s %u", said, i)), "the lines, in their order");
+    program_close_input(p);
+    expect_status(p, 0, "the queue has taken everything");
+}
+
+TEST(unbounded, many, "20,000 lines wait in the sender and go out in order")
+{
+    enum { LINES = 20000, LOOKED_AT = 3000 };
+    struct random r = random_from_test();
+    const char *box = name(&r), *me = name(&r);
+    char *input = (char *)text("%*s", LINES * 12, "");
+    size_t len = 0;
+    for (int i = 1; i <= LINES; i++)
+        len += (size_t)sprintf(input + len, "%d\n", i);
+
+    struct queue *q = box_make(box, 10);
+    struct program *p = run("msend --box %s --as %s --unbounded", box, me);
+    EXPECT(program_send(p, input, len) == len, "msend --unbounded reads all of its input",
+           "it stopped");
+    program_close_input(p);
+    for (int i = 1; i <= LOOKED_AT; i++)
+        expect_next(q, letter(DATA, (uint32_t)i, me, text("%d", i)), "all lines, in their order");
+    /* The rest to a receiver of the lab. */
+    struct program *receiver = command("mrecv --box %s --count %d", box, LINES - LOOKED_AT);
+    program_start(receiver);
+    expect_status(receiver, 0, "all messages have been received");
+    expect_status(p, 0, "the queue has taken everything");
+    const char *rest = text("%d\n", LOOKED_AT + 1);
+    size_t kept, skipped = (size_t)(strstr(input, text("\n%s", rest)) + 1 - input);
+    program_wait_output_end(receiver, 1);
+    const char *got = program_output(receiver, 1, &kept);
+    EXPECT(kept == len - skipped && memcmp(got, input + skipped, kept) == 0,
+           "the receiver prints the rest of the lines, in their order",
+           text("%zu of %zu bytes, or others", kept, len - skipped));
+}
+
+TEST(unbounded, long_line, "a line too long: what came before it is sent all the same, then 1")
+{
+    struct random r = random_from_test();
+    const char *box = name(&r), *me = name(&r), *a = word(&r), *b = word(&r), *c = word(&r);
+
+    struct queue *q = box_make(box, 1);
+    struct program *p =
+        run_with(text("%s\n%s\n%s\n%s\n%s\n", a, b, c, long_name(&r, BODY_BYTES + 1), a),
+                 "msend --box %s --as %s --unbounded", box, me);
+    queue_wait_count(q, 1, "the first line is in the mailbox");
+    expect_idle(p, "the queue is full, and lines before the long one still wait");
+    expect_next(q, letter(DATA, 1, me, a), "the lines before the long one");
+    expect_next(q, letter(DATA, 2, me, b), "the lines before the long one");
+    expect_next(q, letter(DATA, 3, me, c), "the lines before the long one");
+    expect_failure(p, "line 4 is too long");
+    expect_count(q, 0, "the long line and what is behind it is not sent");
+}
+
+TEST(unbounded, excludes, "--unbounded goes neither with --sync nor with --timeout")
+{
+    struct random r = random_from_test();
+    const char *box = name(&r), *me = name(&r), *from = name(&r), *to = name(&r);
+    const char *said = word(&r);
+
+    struct queue *q = box_make(box, 1);
+    expect_usage(text("msend --box %s --as %s --sync --unbounded", box, me),
+                 "--unbounded excludes --sync");
+    expect_usage(text("msend --box %s --as %s --unbounded --timeout 5", box, me),
+                 "--unbounded excludes --timeout");
+    expect_usage(text("msend --from %s --to %s --unbounded --timeout 0", from, to),
+                 "--unbounded excludes --timeout");
+    EXPECT(!queue_there(reply_of(me)) && !queue_there(link_of(from, to)),
+           "wrong usage makes nothing", "a queue has been made");
+    struct program *p =
+        run_with(text("%s\n%s\n", said, said), "msend --box %s --as %s --unbounded", box, me);
+    queue_wait_count(q, 1, "the first line is in the mailbox");
+    expect_idle(p, "the queue is full and its input has ended");
+    expect_next(q, letter(DATA, 1, me, said), "the first line");
+    expect_next(q, letter(DATA, 2, me, said), "the second line");
+    expect_status(p, 0, "the queue has taken everything");
+}

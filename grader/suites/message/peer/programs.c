@@ -1,0 +1,238 @@
+/* Starting the lab's programs, and what most tests expect of them. */
+#include "suites/message/peer/message.h"
+
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "support/clock.h"
+
+enum { LINE_BYTES = 1 << 12 };
+/* Programs measure their time with a clock that may be set a little slower than ours meanwhile. */
+enum { CLOCKS_DIFFER_MS = 5 };
+
+/* ---- starting ---- */
+
+/* The last ones of this test, for messages. */
+enum { PROGRAMS_KEPT = 4 };
+static struct {
+    struct program *p;
+    const char *name;
+} programs[PROGRAMS_KEPT];
+static size_t program_count; /* all of this test */
+
+static void forget_programs(void)
+{
+    program_count = 0;
+}
+
+static void remember(struct program *p, const char *called)
+{
+    test_at_end(forget_programs);
+    programs[program_count % PROGRAMS_KEPT].p = p;
+    programs[program_count++ % PROGRAMS_KEPT].name = called;
+}
+
+static struct program *command_of(const char *words)
+{
+    struct program *p = NULL;
+    char *line = (char *)text("%s", words);
+    for (char *w; (w = strsep(&line, " ")) != NULL;) {
+        if (p == NULL)
+            remember(p = program_new(w), w);
+        else
+            program_arg(p, strcmp(w, "''") == 0 ? "" : w);
+    }
+    return p;
+}
+
+static const char *words_of(const char *format, va_list args)
+{
+    char line[LINE_BYTES];
+    int n = vsnprintf(line, sizeof line, format, args);
+    if (n < 0 || (size_t)n >= sizeof line)
+        abort();
+    return text("%s", line);
+}
+
+struct program *command(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    struct program *p = command_of(words_of(format, args));
+    va_end(args);
+    return p;
+}
+
+struct program *run(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    struct program *p = command_of(words_of(format, args));
+    va_end(args);
+    program_start(p);
+    return p;
+}
+
+struct program *run_with(const char *input, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    struct program *p = command_of(words_of(format, args));
+    va_end(args);
+    program_start(p);
+    program_queue(p, input, strlen(input));
+    program_close_input(p);
+    return p;
+}
+
+static bool is_stopped(void *context)
+{
+    return process_state(program_pid(context)) == 'T';
+}
+
+void program_stop(struct program *p)
+{
+    program_signal(p, SIGSTOP);
+    wait_until(is_stopped, p, "SIGSTOP stops the program");
+}
+
+/* ---- expectations ---- */
+
+static const char *error_text(struct program *p)
+{
+    size_t len;
+    const char *bytes = program_output(p, 2, &len);
+    return len == 0 ? "nothing on stderr" : text("on stderr: %s", quoted(bytes, len, 200));
+}
+
+const char *what_happened(void)
+{
+    const char *said = describe_waiting();
+    for (size_t i = 0; i < program_count && i < PROGRAMS_KEPT; i++)
+        if (program_has_ended(programs[i].p))
+            said = text("%s\n%s has ended: %s (%s)", said, programs[i].name,
+                        status_sentence(program_wait(programs[i].p)), error_text(programs[i].p));
+    return said;
+}
+
+void expect_status(struct program *p, int status, const char *why)
+{
+    const char *expected = text("exit status %d: %s", status, why);
+    int got = wait_for_end(p, expected);
+    EXPECT(WIFEXITED(got) && WEXITSTATUS(got) == status, expected,
+           text("%s (%s)", status_sentence(got), error_text(p)));
+}
+
+/* The number of lines on stderr, -1 when the last one has no newline. */
+static long error_lines(struct program *p)
+{
+    size_t len, lines = 0;
+    program_wait_output_end(p, 2);
+    const char *bytes = program_output(p, 2, &len);
+    for (size_t i = 0; i < len; i++)
+        lines += bytes[i] == '\n';
+    return len > 0 && bytes[len - 1] != '\n' ? -1 : (long)lines;
+}
+
+void expect_error_lines(struct program *p, size_t count, const char *why)
+{
+    wait_for_end(p, why);
+    EXPECT(error_lines(p) == (long)count,
+           count == 0 ? text("nothing on stderr: %s", why)
+                      : text("%zu line%s on stderr: %s", count, count == 1 ? "" : "s", why),
+           error_text(p));
+}
+
+void expect_failure(struct program *p, const char *why)
+{
+    expect_status(p, 1, why);
+    EXPECT(error_lines(p) > 0, text("a line on stderr that says what failed and why: %s", why),
+           error_text(p));
+}
+
+void expect_usage(const char *words, const char *why)
+{
+    struct program *p = command_of(words);
+    const char *expected =
+        text("exit status 2 and a usage line on stderr for '%s': %s", words, why);
+    program_start(p);
+    program_close_input(p);
+    int got = wait_for_end(p, expected);
+    EXPECT(WIFEXITED(got) && WEXITSTATUS(got) == 2, expected,
+           text("%s (%s)", status_sentence(got), error_text(p)));
+    EXPECT(error_lines(p) > 0, expected, error_text(p));
+    EXPECT(program_output_total(p, 1) == 0, expected, "output on stdout");
+}
+
+void expect_printed_bytes(struct program *p, const void *bytes, size_t len, const char *what)
+{
+    wait_for_end(p, what);
+    program_wait_output_end(p, 1);
+    size_t kept;
+    const char *got = program_output(p, 1, &kept);
+    if (program_output_total(p, 1) == len && kept == len && memcmp(got, bytes, len) == 0)
+        return;
+    size_t same = 0;
+    while (same < kept && same < len && got[same] == ((const char *)bytes)[same])
+        same++;
+    test_fail(NULL, text("%zu bytes on stdout: %s: %s", len, what, quoted(bytes, len, 160)),
+              kept == 0 ? text("nothing on stdout (%s)", error_text(p))
+                        : text("%zu bytes, different from byte %zu on: %s", kept, same,
+                               quoted(got, kept, 160)));
+}
+
+void expect_printed(struct program *p, const char *bytes, const char *what)
+{
+    expect_printed_bytes(p, bytes, strlen(bytes), what);
+}
+
+void expect_line(struct program *p, const char *line, const char *what)
+{
+    size_t len;
+    const char *got = program_read_line(p, 1, &len);
+    EXPECT(got != NULL, text("%s: the line %s", what, quoted(line, strlen(line), 100)),
+           text("its output ended before that (%s)", error_text(p)));
+    EXPECT(len == strlen(line) && memcmp(got, line, len) == 0,
+           text("%s: the line %s", what, quoted(line, strlen(line), 100)),
+           text("the line %s", quoted(got, len, 100)));
+}
+
+void expect_blocked(struct program *p, const char *why)
+{
+    wait_quiet(p, why);
+}
+
+void expect_timeout(struct program *p, int64_t since_ns, int ms, const char *why)
+{
+    expect_status(p, 3, why);
+    int64_t took = (clock_ns() - since_ns) / NS_PER_MS;
+    EXPECT(took >= ms - CLOCKS_DIFFER_MS, text("it waits %d ms and then ends: %s", ms, why),
+           text("it ended after %lld ms", (long long)took));
+    harness_count_wait(ms);
+}
+
+int printed_times(struct program *p, const char *line)
+{
+    size_t kept, len = strlen(line);
+    int times = 0;
+    const char *at = program_output(p, 1, &kept), *end = at + kept;
+    while (at < end) {
+        const char *newline = memchr(at, '\n', (size_t)(end - at));
+        const char *stop = newline != NULL ? newline : end;
+        times += (size_t)(stop - at) == len && memcmp(at, line, len) == 0;
+        at = stop + 1;
+    }
+    return times;
+}
+
+void random_line_bytes(struct random *r, unsigned char *bytes, size_t len)
+{
+    random_bytes(r, bytes, len);
+    for (size_t i = 0; i < len; i++)
+        if (bytes[i] == '\n')
+            bytes[i] = '\0';
+}

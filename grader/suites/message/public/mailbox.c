@@ -1,0 +1,95 @@
+/* Mailboxes: made, named, removed. */
+#include "suites/message/peer/message.h"
+
+#include <string.h>
+
+TEST(mailbox, create, "mbox create makes the queue once, and leaves one that is there alone")
+{
+    struct random r = random_from_test();
+    const char *box = name(&r), *other = name(&r);
+    int capacity = between(&r, 2, 9);
+
+    struct program *p = run("mbox create %s %d", box, capacity);
+    expect_status(p, 0, "the mailbox has been made");
+    struct queue *q = queue_open(box_of(box), "mbox create makes the queue of the mailbox");
+    expect_queue(q, capacity, "mbox create");
+    expect_count(q, 0, "a new mailbox is empty");
+
+    struct letter left = letter(DATA, 7, "somebody", word(&r));
+    queue_put(q, &left);
+    p = run("mbox create %s %d", box, capacity + 1);
+    expect_failure(p, "there is a mailbox of that name already");
+    EXPECT(queue_same(q), "the old mailbox is left as it was", "it has been replaced");
+    expect_queue(q, capacity, "the first mbox create");
+    expect_next(q, left, "the message that was in the old mailbox still is");
+
+    expect_usage(text("mbox create %s 0", other), "a mailbox has room for at least one message");
+    EXPECT(!queue_there(box_of(other)), "wrong usage makes nothing", "the mailbox is there");
+}
+
+TEST(mailbox, destroy, "mbox destroy removes the name, and fails when there is none")
+{
+    struct random r = random_from_test();
+    const char *box = name(&r);
+
+    struct queue *q = box_make(box, 3);
+    struct letter left = letter(DATA, 1, "somebody", word(&r));
+    queue_put(q, &left);
+    struct program *p = run("mbox destroy %s", box);
+    expect_status(p, 0, "the mailbox has been removed, although a message was in it");
+    expect_gone(box_of(box), "mbox destroy has removed it");
+
+    p = run("mbox destroy %s", box);
+    expect_failure(p, "there is no mailbox of that name any more");
+    p = run("mbox create %s 2", box);
+    expect_status(p, 0, "the name is free again");
+    q = queue_open(box_of(box), "mbox create makes the queue of the mailbox");
+    expect_count(q, 0, "a new mailbox is empty, whatever the old one held");
+}
+
+TEST(mailbox, names, "a name is 1 to 31 letters, digits, '-' and '_'; anything else is refused")
+{
+    struct random r = random_from_test();
+    const char *longest = longest_name(&r), *word1 = word(&r), *word2 = word(&r);
+    const char *wrong[] = {
+        text("%s/%s", word1, word2),
+        text("/%s", word1),
+        text("%s.%s", word1, word2),
+        long_name(&r, NAME_BYTES + 1),
+        "''",
+        text("%s+", word1),
+    };
+
+    struct program *p = run("mbox create %s 1", longest);
+    expect_status(p, 0, "31 characters are a name");
+    queue_open(box_of(longest), "a mailbox of the longest name");
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        expect_usage(text("mbox create %s 1", wrong[i]), "that is no name of a mailbox");
+        if (strchr(wrong[i], '/') == NULL)
+            EXPECT(!queue_there(box_of(wrong[i])), "wrong usage makes nothing",
+                   text("'%s' is there", box_of(wrong[i])));
+    }
+    expect_usage(text("msend --box %s/%s", word1, word2), "that is no name of a mailbox");
+    expect_usage(text("mrecv --box %s.%s", word1, word2), "that is no name of a mailbox");
+}
+
+TEST(mailbox, missing, "msend and mrecv use a mailbox that is there, and never make one")
+{
+    struct random r = random_from_test();
+    const char *box = name(&r), *said = word(&r);
+
+    struct program *p = run_with(text("%s\n", said), "msend --box %s", box);
+    expect_failure(p, "there is no such mailbox");
+    p = run("mrecv --box %s", box);
+    expect_failure(p, "there is no such mailbox");
+    EXPECT(!queue_there(box_of(box)), "a missing mailbox is not made", "it is there");
+
+    struct queue *q = box_make(box, 2);
+    p = run_with(text("%s\n", said), "msend --box %s", box);
+    expect_status(p, 0, "the mailbox is there now");
+    expect_count(q, 1, "the line has been sent");
+    p = run("mrecv --box %s --count 1", box);
+    expect_status(p, 0, "the message has been received");
+    expect_printed(p, text("%s\n", said), "the body of the message");
+    EXPECT(queue_same(q), "the mailbox is still there", "it has been removed or replaced");
+}
