@@ -1,0 +1,297 @@
+/* The unbounded buffer, at the moments at which a growth hurts. */
+#include "suites/shm/peer/shm.h"
+
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+TEST(growth, created, "ring create --unbounded makes a ring that grows; a bounded one never does")
+{
+    struct random r = random_from_test();
+    struct segment *s = ring_create(ring_name(&r), 1, true);
+
+    struct program *p = producer(s->name);
+    for (int i = 0; i < 5; i++)
+        send_line(p, "x");
+    program_close_input(p);
+    expect_success(p);
+    expect_field(s, AT_CAPACITY, 8, "five items in an unbounded ring that began with one place");
+    expect_field(s, AT_UNBOUNDED, 1, "after ring create --unbounded");
+
+    s = ring_create(ring_name(&r), 1, false);
+    p = producer(s->name);
+    send_line(p, "x");
+    send_line(p, "x");
+    wait_field(s, AT_TAIL, 1, p, "a line is put");
+    expect_waits(p, "the producer waits while the ring is full");
+    expect_field(s, AT_CAPACITY, 1, "a bounded ring");
+    size_t len;
+    segment_take(s, &len);
+    program_close_input(p);
+    expect_success(p);
+}
+
+TEST(growth, wrapped, "a full ring whose items wrap around is grown without mixing them")
+{
+    struct random r = random_from_test();
+    for (int round = 0; round < 3; round++) {
+        static const uint32_t capacities[] = {3, 4, 7};
+        uint32_t capacity = capacities[round];
+        uint64_t head = capacity * random_below(&r, 1000) + 1 + random_below(&r, capacity - 1);
+        struct segment *s = segment_make(ring_name(&r), capacity, true);
+        const char *lines[8], *what = text("after a ring of capacity %u has grown", capacity);
+
+        set64(s, AT_HEAD, head);
+        set64(s, AT_TAIL, head);
+        for (uint32_t i = 0; i < capacity; i++)
+            segment_put_text(s, lines[i] = letters(&r, (size_t)between(&r, 1, 250)));
+        struct program *p = producer(s->name);
+        send_line(p, lines[capacity] = letters(&r, (size_t)between(&r, 1, 250)));
+        program_close_input(p);
+        expect_success(p);
+        expect_field(s, AT_CAPACITY, 2 * capacity, what);
+        expect_field(s, AT_HEAD, head, what);
+        for (uint64_t i = 0; i <= capacity; i++)
+            expect_item(s, head + i, lines[i], strlen(lines[i]), what);
+        struct program *c = consumer(s->name);
+        for (uint64_t i = 0; i <= capacity; i++)
+            expect_line_text(c, lines[i]);
+        expect_success(c);
+    }
+}
+
+TEST(growth, producer_follows, "a producer follows a growth that another one has made")
+{
+    struct random r = random_from_test();
+    struct segment *s = segment_make(ring_name(&r), 1, true);
+    const char *line = word(&r);
+
+    struct program *p = producer(s->name);
+    wait_attached(s, 1, p);
+    expect_waits(p, "the producer waits for input");
+    for (int i = 0; i < 150; i++)
+        segment_put_text(s, "x"); /* it has grown to 256 places */
+    send_line(p, line);
+    wait_field(s, AT_TAIL, 151, p, "a line is put");
+    segment_lock(s);
+    expect_field(s, AT_CAPACITY, 256, "151 items");
+    expect_item(s, 150, line, strlen(line), "after another producer has grown the ring");
+    segment_unlock(s);
+    program_close_input(p);
+    expect_success(p);
+    expect_field(s, AT_PRODUCERS, 0, "the producer has left the ring that has grown");
+}
+
+TEST(growth, behind_the_mutex,
+     "a ring that grows while others wait for the mutex is followed by them")
+{
+    enum { GROWN = 7 };
+    struct random r = random_from_test();
+    struct segment *s = segment_make(ring_name(&r), 1, true);
+    const char *first = word(&r), *line = word(&r), *put = word(&r);
+
+    segment_attach(s);
+    struct program *c = consumer(s->name), *p = producer(s->name);
+    wait_attached(s, 2, p);
+    segment_put_text(s, first);
+    expect_line_text(c, first);
+    expect_waits(c, "the consumer waits while the ring is empty");
+    expect_waits(p, "the producer waits for input");
+    segment_lock(s);
+    sem_give(s, AT_ITEMS); /* of the item that follows */
+    send_line(p, put);
+    expect_waits(c, "the consumer waits for 'mutex', which the grader holds");
+    expect_waits(p, "the producer waits for 'mutex', which the grader holds");
+    for (int i = 0; i < GROWN; i++)
+        segment_grow(s);
+    set64(s, AT_HEAD, 100); /* at a place that the old mapping does not have */
+    set64(s, AT_TAIL, 100);
+    segment_append(s, line, strlen(line));
+    segment_unlock(s);
+    expect_line_text(c, line);
+    expect_line_text(c, put);
+    program_close_input(p);
+    expect_success(p);
+    segment_detach(s);
+    expect_success(c);
+}
+
+TEST(growth, full_behind_the_mutex, "whether a ring is full is looked at under the mutex")
+{
+    struct random r = random_from_test();
+    struct segment *s = segment_make(ring_name(&r), 2, true);
+    const char *other[2] = {word(&r), word(&r)}, *line = word(&r);
+
+    struct program *p = producer(s->name);
+    wait_attached(s, 1, p);
+    expect_waits(p, "the producer waits for input");
+    segment_lock(s);
+    send_line(p, line);
+    expect_waits(p, "the producer waits for 'mutex', which the grader holds");
+    for (int i = 0; i < 2; i++) /* full only now */
+        segment_append(s, other[i], strlen(other[i]));
+    segment_unlock(s);
+    wait_field(s, AT_TAIL, 3, p, "the line is put, and the ring has grown for it");
+    segment_lock(s);
+    expect_field(s, AT_CAPACITY, 4, "three items");
+    for (uint64_t i = 0; i < 2; i++)
+        expect_item(s, i, other[i], strlen(other[i]), "after the growth");
+    expect_item(s, 2, line, strlen(line), "after the growth");
+    segment_unlock(s);
+    program_close_input(p);
+    expect_success(p);
+}
+
+TEST(growth, while_consumer_waits,
+     "a consumer that waits goes on after another producer has grown the ring")
+{
+    enum { COUNT = 40 };
+    struct random r = random_from_test();
+    struct segment *s = segment_make(ring_name(&r), 1, true);
+    const char *lines[COUNT];
+
+    struct program *c = consumer(s->name);
+    expect_waits(c, "the consumer waits while the ring is empty");
+    struct program *p = producer(s->name);
+    wait_attached(s, 1, p);
+    program_signal(c, SIGSTOP);
+    for (int i = 0; i < COUNT; i++)
+        send_line(p, lines[i] = letters(&r, (size_t)between(&r, 1, 250)));
+    wait_field(s, AT_TAIL, COUNT, p, "the producer of an unbounded ring never waits");
+    program_signal(c, SIGCONT);
+    for (int i = 0; i < COUNT; i++)
+        expect_line_text(c, lines[i]);
+    expect_waits(c, "the consumer waits while the ring is empty");
+    program_close_input(p);
+    expect_success(p);
+    expect_success(c);
+}
+
+TEST(growth, thirty_thousand, "30,000 items fit into an unbounded ring, and come out in order")
+{
+    enum { COUNT = 30000 };
+    struct random r = random_from_test();
+    struct segment *s = segment_make(ring_name(&r), (uint32_t)between(&r, 1, 3), true);
+
+    struct program *p = producer(s->name);
+    send_numbered(p, 0, COUNT);
+    expect_success(p);
+    expect_field(s, AT_TAIL, COUNT, "30,000 items");
+    expect_sem(s, AT_ITEMS, COUNT + 1, "30,000 items, and the end");
+    struct program *c = consumer(s->name);
+    expect_success(c);
+    expect_all_items(&c, 1, 1, COUNT);
+}
+
+TEST(growth, longer_object, "an object that is longer than its capacity needs is grown, never cut")
+{
+    struct random r = random_from_test();
+    struct segment *s = segment_make(ring_name(&r), 2, true);
+    size_t size = ring_bytes(64) + 77;
+
+    segment_resize(s, size); /* as one that has begun to grow and died */
+    struct program *p = producer(s->name);
+    for (int i = 0; i < 3; i++)
+        send_line(p, "x");
+    program_close_input(p);
+    expect_success(p);
+    expect_field(s, AT_CAPACITY, 4, "three items in a ring that began with two places");
+    EXPECT(segment_size(s) >= size,
+           "an object is not made shorter: others may have mapped all of it",
+           text("it has %zu bytes now, and had %zu", segment_size(s), size));
+    struct program *c = consumer(s->name);
+    expect_success(c);
+    expect_output_text(c, "x\nx\nx\n");
+}
+
+TEST(growth, destroyed, "a ring whose name is gone still grows, for all who have it open")
+{
+    enum { COUNT = 40 };
+    struct random r = random_from_test();
+    struct segment *s = segment_make(ring_name(&r), 1, true);
+    const char *lines[COUNT];
+
+    struct program *c = consumer(s->name), *p = producer(s->name);
+    wait_attached(s, 1, p);
+    expect_waits(c, "the consumer waits while the ring is empty");
+    segment_unlink(s->name);
+    program_signal(c, SIGSTOP);
+    for (int i = 0; i < COUNT; i++)
+        send_line(p, lines[i] = word(&r));
+    program_close_input(p);
+    expect_success(p);
+    expect_field(s, AT_CAPACITY, 64, "40 items");
+    EXPECT(!segment_there(s->name), "nobody makes the name anew", "it is there again");
+    program_signal(c, SIGCONT);
+    for (int i = 0; i < COUNT; i++)
+        expect_line_text(c, lines[i]);
+    expect_success(c);
+}
+
+TEST(growth, no_memory, "a ring that can't grow keeps its items; its producer detaches and exits 1")
+{
+    struct random r = random_from_test();
+    /* So many that twice as many need more pages than the object has. */
+    uint32_t capacity = 3 * (uint32_t)sysconf(_SC_PAGESIZE) / ITEM_SIZE;
+    struct segment *s = segment_make(ring_name(&r), capacity, true);
+    char *expected = (char *)text("%*s", (int)capacity * 6 + 6, ""), *end = expected;
+
+    struct program *p = producer(s->name);
+    wait_attached(s, 1, p);
+    for (uint32_t i = 0; i < capacity; i++)
+        end = stpcpy(end, text("i%04u\n", i));
+    program_send(p, expected, (size_t)(end - expected));
+    wait_field(s, AT_TAIL, capacity, p, "the ring is full");
+    shared_memory_fill(0);
+    send_line(p, "one too many");
+    expect_failure(p, "there is no memory for a larger ring");
+    expect_field(s, AT_CAPACITY, capacity, "a ring that could not grow");
+    expect_field(s, AT_TAIL, capacity, "a ring that could not grow");
+    expect_field(s, AT_PRODUCERS, 0, "the producer detaches on the way out of an error, too");
+    expect_field(s, AT_CLOSED, 1, "the producer detaches on the way out of an error, too");
+    expect_sem(s, AT_ITEMS, (int)capacity + 1, "a ring that could not grow");
+    expect_sem(s, AT_MUTEX, 1, "a ring that could not grow");
+    struct program *c = consumer(s->name);
+    expect_success(c);
+    expect_output_text(c, expected);
+    shared_memory_free();
+}
+
+TEST(growth, old_mappings, "who follows a growth gives the old mapping back")
+{
+    enum { DOUBLINGS = 10 };
+    struct random r = random_from_test();
+    struct segment *s = segment_make(ring_name(&r), 1, true);
+
+    segment_attach(s);
+    struct program *c = consumer(s->name), *p = producer(s->name);
+    wait_attached(s, 2, p);
+    expect_waits(c, "the consumer waits while the ring is empty");
+    int mappings = mappings_of(c, s->name), descriptors = descriptors_of(c, s->name);
+    for (int i = 0; i < DOUBLINGS; i++) {
+        const char *line = word(&r), *other = word(&r);
+        segment_lock(s);
+        segment_grow(s);
+        segment_unlock(s);
+        segment_put_text(s, line);
+        expect_line_text(c, line);
+        send_line(p, other);
+        expect_line_text(c, other);
+    }
+    struct program *both[] = {c, p};
+    for (int i = 0; i < 2; i++) {
+        expect_waits(both[i], "it waits for the next item");
+        EXPECT(mappings_of(both[i], s->name) <= mappings,
+               text("after %d growths a program maps the ring once, as before", (int)DOUBLINGS),
+               text("it had %d mappings of the ring before and has %d now", mappings,
+                    mappings_of(both[i], s->name)));
+        EXPECT(descriptors_of(both[i], s->name) <= descriptors,
+               text("after %d growths a program has as many descriptors as before", (int)DOUBLINGS),
+               text("it had %d of the ring before and has %d now", descriptors,
+                    descriptors_of(both[i], s->name)));
+    }
+    program_close_input(p);
+    expect_success(p);
+    segment_detach(s);
+    expect_success(c);
+}

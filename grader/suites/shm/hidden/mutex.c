@@ -1,0 +1,121 @@
+/* The mutex: held by the grader while something else changes. */
+#include "suites/shm/peer/shm.h"
+
+#include <string.h>
+
+TEST(mutex, attach, "a producer attaches under the mutex, and looks at closed there")
+{
+    struct random r = random_from_test();
+    for (int closed = 0; closed < 2; closed++) {
+        struct segment *s = segment_make(ring_name(&r), 3, false);
+        segment_lock(s);
+        struct snapshot before = segment_snapshot(s);
+        struct program *p = producer(s->name);
+        expect_waits(p, "the producer waits for 'mutex', which the grader holds");
+        expect_unchanged(s, &before, "nothing changes while the grader holds 'mutex'");
+        if (closed) { /* the last one leaves now */
+            set32(s, AT_CLOSED, 1);
+            sem_give(s, AT_ITEMS);
+        }
+        segment_unlock(s);
+        if (closed) {
+            expect_failure(p, "the ring was closed before the producer had 'mutex'");
+            expect_field(s, AT_PRODUCERS, 0, "a producer that is refused");
+            expect_sem(s, AT_ITEMS, 1, "a producer that is refused");
+        } else {
+            wait_attached(s, 1, p);
+            program_close_input(p);
+            expect_success(p);
+        }
+    }
+}
+
+TEST(mutex, detach, "a producer detaches under the mutex")
+{
+    struct random r = random_from_test();
+    struct segment *s = segment_make(ring_name(&r), 3, false);
+
+    struct program *p = producer(s->name);
+    wait_attached(s, 1, p);
+    expect_waits(p, "the producer waits for input");
+    segment_lock(s);
+    struct snapshot before = segment_snapshot(s);
+    program_close_input(p);
+    expect_waits(p, "the producer waits for 'mutex', which the grader holds");
+    expect_unchanged(s, &before, "nothing changes while the grader holds 'mutex'");
+    expect_sem(s, AT_ITEMS, 0, "the end is told once the ring is closed");
+    set32(s, AT_PRODUCERS, 2); /* another one attaches now */
+    segment_unlock(s);
+    expect_success(p);
+    expect_field(s, AT_PRODUCERS, 1, "one of two producers has left");
+    expect_field(s, AT_CLOSED, 0, "one of two producers has left");
+    expect_sem(s, AT_ITEMS, 0, "one of two producers has left");
+    expect_sem(s, AT_MUTEX, 1, "one of two producers has left");
+}
+
+TEST(mutex, fresh_values, "head and tail are read under the mutex, not before")
+{
+    struct random r = random_from_test();
+    struct segment *s = segment_make(ring_name(&r), 4, false);
+    const char *other = word(&r), *line = word(&r);
+
+    struct program *p = producer(s->name);
+    wait_attached(s, 1, p);
+    expect_waits(p, "the producer waits for input");
+    segment_lock(s);
+    send_line(p, line);
+    expect_waits(p, "the producer waits for 'mutex', which the grader holds");
+    sem_take(s, AT_SPACES); /* another producer was first */
+    segment_append(s, other, strlen(other));
+    segment_unlock(s);
+    sem_give(s, AT_ITEMS);
+    wait_sem(s, AT_ITEMS, 2, p, "both items are in the ring");
+    expect_field(s, AT_TAIL, 2, "both items are in the ring");
+    expect_item(s, 0, other, strlen(other), "the other producer was first");
+    expect_item(s, 1, line, strlen(line), "the other producer was first");
+
+    segment_lock(s);
+    struct program *c = consumer(s->name);
+    expect_waits(c, "the consumer waits for 'mutex', which the grader holds");
+    sem_take(s, AT_ITEMS); /* another consumer was first */
+    size_t len;
+    segment_remove(s, &len);
+    segment_unlock(s);
+    sem_give(s, AT_SPACES);
+    expect_line_text(c, line);
+    program_close_input(p);
+    expect_success(p);
+    expect_success(c);
+}
+
+TEST(mutex, free_at_rest, "nobody keeps the mutex while it waits for input, or for its reader")
+{
+    enum { COUNT = 1200 };
+    struct random r = random_from_test();
+    struct segment *s = segment_make(ring_name(&r), 4, false);
+
+    struct program *c = program_new("consumer");
+    program_arg(c, s->name);
+    program_pipe_size(c, 4096);
+    program_start(c);
+    program_hold_output(c, 1, true); /* nobody reads what it prints */
+    struct program *p = producer(s->name);
+    send_numbered(p, 0, COUNT);
+    expect_waits(c, "the consumer waits for the reader of its output");
+    expect_waits(p, "the producer waits while the ring is full");
+    expect_mutex_free(s, "while the consumer waits for its reader, and the producer for a space");
+    program_hold_output(c, 1, false);
+    expect_success(p);
+    expect_success(c);
+    expect_all_items(&c, 1, 1, COUNT);
+
+    s = segment_make(ring_name(&r), 4, false);
+    p = producer(s->name);
+    program_send_text(p, "the beginning of a li");
+    wait_attached(s, 1, p);
+    expect_waits(p, "the producer waits for input");
+    expect_mutex_free(s, "while the producer waits for input");
+    expect_sem(s, AT_SPACES, 4, "a space is taken for a line that is there");
+    program_close_input(p);
+    expect_success(p);
+}
