@@ -63,7 +63,8 @@ void program_pipe_size(struct program *p, int bytes);
  */
 void program_may_run(struct program *p, const char *command);
 /*
- * Its process must not become another program by exec: looked at at the end of every wait. `why` is
+ * Its process must not become another program by exec: looked at at the end of every wait,
+ * and in long ones meanwhile. `why` is
  * the contract's sentence, as in EXPECT: "pipeline starts each stage in a child of its own".
  */
 void program_stays_itself(struct program *p, const char *why);
