@@ -28,11 +28,10 @@
 /* What failed, for a sentence; errno says why. */
 static const char *step;
 
-static int write_map(const char *path, const char *format, unsigned id)
+static int write_text(const char *path, const char *text)
 {
-    char line[64];
-    int len = snprintf(line, sizeof(line), format, id, id), fd = open(path, O_WRONLY | O_CLOEXEC);
-    int result = fd == -1 ? -1 : file_write_all(fd, line, (size_t)len);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    int result = fd == -1 ? -1 : file_write_all(fd, text, strlen(text));
 
     if (fd != -1)
         close(fd);
@@ -42,13 +41,16 @@ static int write_map(const char *path, const char *format, unsigned id)
 /* Inside, an ordinary user stays who he is (user_namespaces(7): one line, without setgroups). */
 static int map_user(uid_t uid, gid_t gid)
 {
+    char users[64], groups[64];
+
     step = "user namespace";
-    if (write_map("/proc/self/setgroups", "deny", 0) != 0 && errno != ENOENT)
+    snprintf(users, sizeof(users), "%u %u 1", (unsigned)uid, (unsigned)uid);
+    snprintf(groups, sizeof(groups), "%u %u 1", (unsigned)gid, (unsigned)gid);
+    if (write_text("/proc/self/setgroups", "deny") != 0 && errno != ENOENT)
         return -1;
-    return write_map("/proc/self/uid_map", "%u %u 1", uid) != 0 ||
-                   write_map("/proc/self/gid_map", "%u %u 1", gid) != 0
-               ? -1
-               : 0;
+    if (write_text("/proc/self/uid_map", users) != 0)
+        return -1;
+    return write_text("/proc/self/gid_map", groups);
 }
 
 static int mount_all(void)
