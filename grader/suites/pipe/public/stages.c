@@ -42,13 +42,16 @@ TEST(stages, order, "any number of stages, joined in the order in which they sta
     int count = between(&r, 4, 8);
     const char *sent = word(&r), *want = sent;
 
-    struct program *p = pipeline("@ say %s", sent);
+    gate_make("gate");
+    struct program *p = pipeline("@ await gate say %s", sent);
     for (int i = 1; i < count; i++) {
         const char *added = text("-%s", word(&r));
         program_words(p, "| @ tag %s", added);
         want = text("%s%s", want, added);
     }
     program_start(p);
+    wait_quiet(p, "each stage waits for the one before it, and the first one for us");
+    gate_open("gate", 1);
     expect_bytes(p, want, strlen(want),
                  text("%d stages, each of which adds a word to what it reads", count));
     expect_status(p, 0, "the status of the last stage");
