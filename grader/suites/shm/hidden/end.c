@@ -86,12 +86,14 @@ TEST(end, told_by_the_last,
     int order[] = {0, 1, 2};
     random_shuffle(&r, order, 3, sizeof *order);
     for (int i = 0; i < 2; i++) {
+        program_signal(c, SIGSTOP); /* it must not take away a token that is one too many */
         program_close_input(p[order[i]]);
         expect_success(p[order[i]]);
         expect_field(s, AT_PRODUCERS, 2 - (uint64_t)i, "a producer has left");
         expect_field(s, AT_CLOSED, 0, "a producer is still attached");
-        expect_waits(c, "the consumer waits: a producer is still attached");
         expect_sem(s, AT_ITEMS, 0, "the end is not told before it has come");
+        program_signal(c, SIGCONT);
+        expect_waits(c, "the consumer waits: a producer is still attached");
     }
     const char *line = word(&r);
     send_line(p[order[2]], line);

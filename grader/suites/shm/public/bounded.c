@@ -38,9 +38,8 @@ TEST(put, waits_when_full,
         lines[i] = word(&r);
 
     struct program *p = producer(s->name);
-    for (uint32_t i = 0; i < capacity + 3; i++) {
+    for (uint32_t i = 0; i < capacity + 3; i++)
         send_line(p, lines[i]);
-    }
     wait_field(s, AT_TAIL, capacity, p, "a producer fills the ring");
     for (uint32_t i = 0; i < 3; i++) {
         expect_waits(p, "the producer waits while the ring is full");
