@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import unittest
 
 import ipclab
@@ -73,9 +74,10 @@ class Lists(unittest.TestCase):
     def test_teaching_order(self):
         with folder() as into:
             course = copy_course(into / "course")
-            for lab in "rpc", "shm", "zoo", "message", "apple":
+            shutil.rmtree(course / "assignments")
+            for lab in "rpc", "shm", "pipe", "zoo", "message", "apple":
                 path = course / "assignments" / lab
-                path.mkdir()
+                path.mkdir(parents=True)
                 (path / "lab.json").write_text(json.dumps({**MANIFEST, "lab": lab}))
             out = ipclab_says(self, "labs", engine=course / "build/ipclab")
             self.assertEqual([line.split()[0] for line in out.splitlines()],
