@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sandbox/exclusion.h"
 #include "support/files.h"
 #include "support/json.h"
-#include "sandbox/exclusion.h"
 #include "support/memory.h"
 #include "support/strbuf.h"
 

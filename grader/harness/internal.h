@@ -88,10 +88,13 @@ struct program {
     long limit_descriptors, limit_processes, limit_file; /* 0: the lab's */
     int pipe_size;
     const char *stays_itself; /* why it must not become another program by exec; NULL: it may */
+    const char *carries;      /* why no bytes pass by it; NULL: they may */
+    bool carries_ours;        /* nor what comes from us and goes to us */
 
     /* life */
     pid_t pid;
     int pidfd;
+    ino_t own_pipe[2]; /* of its stdin and stdout, 0: no pipe of ours */
     bool ended, end_noted;
     bool end_expected;     /* whatever it was, the test has asked for it */
     uint64_t signals_sent; /* bit n: signal n, by the test */
@@ -183,8 +186,9 @@ enum { MEMCHECK_RESERVED = 12, MEMCHECK_CPU_FACTOR = 6 };
 /* ---- observe.c ---- */
 
 size_t observe_own_children(pid_t *pids, size_t max); /* of the worker, over all its threads */
-/* Fails the test when a program that must stay itself has become another one. */
-void observe_identities(void);
+/* Fails the test when a program that must stay itself has become another one, or one that carries
+ * bytes lets them pass by. */
+void observe_promises(void);
 /* Reads /proc/PID/NAME into `text`, ended by a NUL; its length, 0 when it is gone. */
 size_t observe_read(char *text, size_t size, pid_t pid, const char *name);
 /* Takes the ids of `pid` for what the file system and /proc check; back with observe_as_before().

@@ -435,34 +435,86 @@ void process_descriptors(pid_t pid, struct descriptor_list *list)
     qsort(list->fd, list->count, sizeof list->fd[0], by_number);
 }
 
-/* ---- identity ---- */
+/* ---- what programs promise: program_stays_itself(), program_carries() ---- */
 
-/* Where `p` runs another file than the one it was started from, that file's path; else NULL. */
-static const char *become(const struct program *p)
+/* Where `pid` runs another file than `own`, that file's name; NULL: it does not, or has ended. */
+static const char *other_program(pid_t pid, const struct stat *own)
 {
     char link[64], target[TEXT_MAX];
-    struct stat own, now;
-    snprintf(link, sizeof link, "%d/exe", (int)p->pid);
-    const struct ids *before = observe_as(p->pid);
+    struct stat now;
+    snprintf(link, sizeof link, "%d/exe", (int)pid);
+    const struct ids *before = observe_as(pid);
     ssize_t len = readlinkat(proc_folder(), link, target, sizeof target - 1);
     bool seen = len > 0 && fstatat(proc_folder(), link, &now, 0) == 0;
     observe_as_before(before);
-    if (!seen || stat(p->path, &own) != 0) /* it has ended: nothing to look at */
+    if (!seen || (own->st_dev == now.st_dev && own->st_ino == now.st_ino))
         return NULL;
     target[len] = '\0';
-    return own.st_dev == now.st_dev && own.st_ino == now.st_ino ? NULL : text("%s", target);
+    const char *slash = strrchr(target, '/');
+    return text("%s", slash != NULL ? slash + 1 : target);
 }
 
-void observe_identities(void)
+/* The pipes that are stdin and stdout of `pid`, 0 for what is none. */
+static void standard_pipes(pid_t pid, ino_t pipes[2])
 {
-    for (const struct program *p = harness.programs; p != NULL; p = p->next) {
-        if (p->stays_itself == NULL || !p->started || p->ended || p->memcheck)
+    static struct descriptor_list list;
+    pipes[0] = pipes[1] = 0;
+    process_descriptors(pid, &list);
+    for (size_t i = 0; i < list.count; i++)
+        if (list.fd[i].number <= 1 && strncmp(list.fd[i].target, "pipe:", 5) == 0)
+            pipes[list.fd[i].number] = list.fd[i].inode;
+}
+
+/* `own`: the file that it runs, valgrind's for one under valgrind. */
+static void observe_carrier(const struct program *p, const struct stat *own)
+{
+    static struct process_list all;
+    static ino_t pipes[OBSERVE_MAX][2];
+    static const char *names[OBSERVE_MAX];
+    process_descendants(p->pid, &all);
+    for (size_t i = 0; i < all.count; i++) {
+        /* Its helpers, and a child before its exec, hold what it holds. */
+        names[i] = other_program(all.pid[i], own);
+        if (names[i] == NULL)
             continue;
-        const char *other = become(p);
-        if (other != NULL)
-            test_fail(NULL, p->stays_itself,
-                      text("%s itself has become another program, '%s': it called exec outside of "
-                           "a child",
-                           p->name, strrchr(other, '/') != NULL ? strrchr(other, '/') + 1 : other));
+        standard_pipes(all.pid[i], pipes[i]);
+        for (int fd = 0; fd <= 1 && p->carries_ours; fd++)
+            if (pipes[i][fd] != 0 && pipes[i][fd] == p->own_pipe[fd])
+                test_fail(NULL, p->carries,
+                          text("%s has %s's own %s: what passes there passes by %s", names[i],
+                               p->name, stream_name(fd), p->name));
+    }
+    for (size_t i = 0; i < all.count; i++)
+        for (size_t j = 0; j < all.count && names[i] != NULL; j++)
+            if (names[j] != NULL && i != j && pipes[i][1] != 0 && pipes[i][1] == pipes[j][0])
+                test_fail(NULL, p->carries,
+                          text("%s writes into the very pipe that %s reads: what passes there "
+                               "passes by %s",
+                               names[i], names[j], p->name));
+}
+
+void observe_promises(void)
+{
+    char link[64];
+    for (const struct program *p = harness.programs; p != NULL; p = p->next) {
+        struct stat own;
+        if (!p->started || p->ended)
+            continue;
+        if (p->stays_itself != NULL && !p->memcheck && stat(p->path, &own) == 0) {
+            const char *other = other_program(p->pid, &own);
+            if (other != NULL)
+                test_fail(NULL, p->stays_itself,
+                          text("%s itself has become another program, '%s': it called exec "
+                               "outside of a child",
+                               p->name, other));
+        }
+        if (p->carries != NULL) {
+            const struct ids *before = observe_as(p->pid);
+            snprintf(link, sizeof link, "%d/exe", (int)p->pid);
+            bool seen = fstatat(proc_folder(), link, &own, 0) == 0;
+            observe_as_before(before);
+            if (seen)
+                observe_carrier(p, &own);
+        }
     }
 }

@@ -184,6 +184,13 @@ void program_stays_itself(struct program *p, const char *why)
     p->stays_itself = text("%s", why);
 }
 
+void program_carries(struct program *p, bool ours, const char *why)
+{
+    before_start(p, "program_carries");
+    p->carries_ours = ours;
+    p->carries = text("%s", why);
+}
+
 #ifndef IPCLAB_FLOOR
 static struct sandbox *ready_sandbox(bool of_peer)
 {
@@ -360,11 +367,14 @@ static void make_pipe(int ends[2], int our_end)
 static void start_stream(struct start *s, struct program *p, int fd, int *theirs)
 {
     int ends[2];
+    struct stat st;
     *theirs = -1;
     switch (p->stream[fd]) {
     case STREAM_PIPE:
         make_pipe(ends, fd == 0 ? 1 : 0);
         own_pipe(ends[0]);
+        if (fd <= 1 && fstat(ends[0], &st) == 0)
+            p->own_pipe[fd] = st.st_ino;
         if (p->pipe_size > 0 && fcntl(ends[0], F_SETPIPE_SZ, p->pipe_size) < 0)
             test_broken("program_pipe_size: %d bytes: %s", p->pipe_size, strerror(errno));
         *theirs = ends[fd == 0 ? 0 : 1];

@@ -69,6 +69,13 @@ void program_may_run(struct program *p, const char *command);
  */
 void program_stays_itself(struct program *p, const char *why);
 
+/*
+ * It carries the bytes itself between the programs that it starts: none of them writes into the
+ * pipe that another one reads. With `ours` also those between them and us: none has its own stdin
+ * or stdout. Looked at when program_stays_itself() is; `why` as there.
+ */
+void program_carries(struct program *p, bool ours, const char *why);
+
 void program_start(struct program *p);
 
 /* ---- input ---- */

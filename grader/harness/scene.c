@@ -16,13 +16,27 @@
 #include "sandbox/namespaces.h"
 #include "support/clock.h"
 #include "support/files.h"
+#include "support/hash.h"
 
 enum { FILE_MAX_BYTES = 1 << 21, GATES_MAX = 256 };
 
-/* The suite's own failure, not the student's. */
-static _Noreturn void broken(const char *what, const char *name)
+_Noreturn void suite_failed(const char *what, const char *name)
 {
     test_broken("%s '%s': %s", what, name, strerror(errno));
+}
+
+void give_away(const char *path)
+{
+    const struct policy *slot = &harness.job.policy;
+    if (slot->own_ids && chown(path, slot->uid, slot->gid) != 0)
+        suite_failed("cannot give away", path);
+}
+
+void give_away_fd(int fd, const char *name)
+{
+    const struct policy *slot = &harness.job.policy;
+    if (slot->own_ids && fchown(fd, slot->uid, slot->gid) != 0)
+        suite_failed("cannot give away", name);
 }
 
 const char *word(struct random *r)
@@ -38,10 +52,7 @@ const char *unique_suffix(void)
     if (harness.job.slot.namespaces)
         return "";
     /* The slot's folder lies in the grading's own, whose name is nobody else's. */
-    uint64_t hash = 14695981039346656037u; /* FNV-1a */
-    for (const char *at = test_directory(); *at != '\0'; at++)
-        hash = (hash ^ (unsigned char)*at) * 1099511628211u;
-    struct random r = random_from(hash);
+    struct random r = random_from(hash_seed("", 0, test_directory()));
     random_word(&r, letters, sizeof letters - 1);
     return text("%s", letters);
 }
@@ -70,25 +81,17 @@ static const char *path_of(const char *name)
     return text("%s/%s", test_directory(), name);
 }
 
-/* What the suite makes belongs to the slot. */
-static void give_away(const char *path)
-{
-    struct stat s;
-    if (stat(test_directory(), &s) != 0 || (geteuid() == 0 && chown(path, s.st_uid, s.st_gid) != 0))
-        broken("cannot give away", path);
-}
-
 void gate_make(const char *name)
 {
     const char *path = path_of(name);
     if (gate_count == GATES_MAX)
-        broken("too many gates", name);
+        suite_failed("too many gates", name);
     if (mkfifo(path, 0600) != 0)
-        broken("cannot make the gate", path);
-    /* Held open both ways, so that no stage waits in open(), and nobody's byte is lost. */
+        suite_failed("cannot make the gate", path);
+    /* Held open both ways, so that nobody waits in open(), and nobody's byte is lost. */
     int fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0)
-        broken("cannot open the gate", path);
+        suite_failed("cannot open the gate", path);
     give_away(path);
     gates[gate_count].name = strdup(name);
     gates[gate_count++].fd = fd;
@@ -102,10 +105,10 @@ void gate_open(const char *name, int count)
             continue;
         while (count-- > 0)
             if (write(gates[i].fd, "", 1) != 1)
-                broken("cannot open the gate", name);
+                suite_failed("cannot open the gate", name);
         return;
     }
-    broken("no such gate", name);
+    suite_failed("no such gate", name);
 }
 
 bool file_there(const char *name)
@@ -162,7 +165,7 @@ void file_make(const char *name, const char *contents, unsigned mode)
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0 || file_write_all(fd, contents, strlen(contents)) != 0 || fchmod(fd, mode) != 0 ||
         close(fd) != 0)
-        broken("cannot make", path);
+        suite_failed("cannot make", path);
     give_away(path);
 }
 
@@ -170,19 +173,23 @@ void folder_make(const char *name)
 {
     const char *path = path_of(name);
     if (mkdir(path, 0755) != 0)
-        broken("cannot make", path);
+        suite_failed("cannot make", path);
     give_away(path);
 }
 
 void pipe_make(int ends[2])
 {
-    struct stat s;
     if (pipe2(ends, O_CLOEXEC) != 0)
-        broken("cannot make", "a pipe");
-    /* Owned by the slot, so that it can be opened again through /proc/self/fd. */
-    if (stat(test_directory(), &s) != 0 ||
-        (geteuid() == 0 && fchown(ends[0], s.st_uid, s.st_gid) != 0))
-        broken("cannot give away", "a pipe");
+        suite_failed("cannot make", "a pipe");
+    /* So that it can be opened again through /proc/self/fd. */
+    give_away_fd(ends[0], "a pipe");
+}
+
+const char *errors_shown(struct program *p)
+{
+    size_t len;
+    const char *bytes = program_output(p, 2, &len);
+    return len == 0 ? "nothing on stderr" : text("on stderr: %s", quoted(bytes, len, 200));
 }
 
 bool own_shared_memory(void)

@@ -7,8 +7,7 @@
  *           at any point and see what the others do meanwhile;
  *   quiet   everything is asleep in the kernel, and stays so: nothing happens any more.
  *
- * None of them sleeps and hopes. What is handed out as text lives until the test ends. A failure of
- * the suite's own (no such gate, no memory) ends the worker and is the grader's fault.
+ * None of them sleeps and hopes. What is handed out as text lives until the test ends.
  */
 #ifndef IPCLAB_HARNESS_SCENE_H
 #define IPCLAB_HARNESS_SCENE_H
@@ -33,6 +32,15 @@ const char *object_name(struct random *r);
 /* A number of `from` to `to`. */
 int between(struct random *r, int from, int to);
 
+/*
+ * The suite itself could not do `what` with `name`, errno says why: ends the test as the grader's
+ * fault.
+ */
+_Noreturn void suite_failed(const char *what, const char *name);
+/* What the suite makes belongs to the slot, so that its programs can have it. */
+void give_away(const char *path);
+void give_away_fd(int fd, const char *name); /* `name` for the message */
+
 /* ---- files and gates, by name, in the test's folder ---- */
 
 void gate_make(const char *name);
@@ -54,6 +62,9 @@ void pipe_make(int ends[2]);
  * MiB at most. There other tests would see it full: one that asks is marked "alone" in lab.json.
  */
 bool own_shared_memory(void);
+
+/* "nothing on stderr", or what has come there so far, for a message. */
+const char *errors_shown(struct program *p);
 
 /* ---- waiting ---- */
 

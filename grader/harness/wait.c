@@ -19,7 +19,7 @@ enum {
     SAMPLE_MS = 20,    /* not more often than this, */
     SAMPLE_SHARE = 20, /* nor for more than a twentieth of the time */
     BLOCKED_SAMPLE_MS = 5,
-    IDENTITY_MS = 200, /* how often a wait that goes on looks whether programs are themselves */
+    PROMISES_MS = 200, /* how often a wait that goes on looks at observe_promises() */
     NOBODY_MS = 300,   /* no process is left at all */
 };
 
@@ -87,16 +87,16 @@ static enum waited wait_for(bool (*done)(void *), void *context, const char *wha
 {
     struct quiet quiet = {0};
     int poll_ms = 0;
-    int64_t look_at_ns = clock_ns() + ms(IDENTITY_MS);
+    int64_t look_at_ns = clock_ns() + ms(PROMISES_MS);
     int64_t every = ms(asleep_ms > 0 ? BLOCKED_SAMPLE_MS : SAMPLE_MS);
     for (;;) {
         if (done != NULL && done(context)) {
-            observe_identities();
+            observe_promises();
             return WAITED_DONE;
         }
         if (clock_ns() > look_at_ns) {
-            observe_identities();
-            look_at_ns = clock_ns() + ms(IDENTITY_MS);
+            observe_promises();
+            look_at_ns = clock_ns() + ms(PROMISES_MS);
         }
         if (pump(poll_ms)) {
             poll_ms = 0;
@@ -122,7 +122,7 @@ static enum waited wait_for(bool (*done)(void *), void *context, const char *wha
             continue;
         if (done != NULL && done(context))
             return WAITED_DONE;
-        observe_identities();
+        observe_promises();
         harness_count_wait(enough_ms);
         return WAITED_ASLEEP;
     }

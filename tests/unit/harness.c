@@ -763,6 +763,51 @@ Test(harness, lets_a_program_be_that_stays_itself)
     assert_verdict(scenario(stays_itself), BOARD_PASSED);
 }
 
+/* Two cats that misbehave starts, joined by one pipe or by misbehave itself. */
+static void carry(const char *how, bool ours)
+{
+    struct program *p = program_new("misbehave");
+    program_args(p, "joined", how, NULL);
+    program_may_run(p, "cat");
+    program_carries(p, ours, "it stands between");
+    program_start(p);
+    program_send_text(p, "x");
+    program_wait_output(p, 1, 1);
+    program_close_input(p);
+    expect_exit(p, 0);
+}
+
+static void one_pipe_joins_them(void)
+{
+    carry("directly", false);
+}
+
+static void the_program_joins_them(void)
+{
+    carry("between", false);
+}
+
+static void they_have_its_own_ends(void)
+{
+    carry("between", true);
+}
+
+Test(harness, notices_bytes_that_pass_by_the_program_that_carries_them)
+{
+    const struct board *b = scenario(one_pipe_joins_them);
+    assert_verdict(b, BOARD_FAILED);
+    cr_assert_str_eq(b->expected, "it stands between");
+    assert_says(b->got, "cat writes into the very pipe that cat reads");
+    b = scenario(they_have_its_own_ends);
+    assert_verdict(b, BOARD_FAILED);
+    assert_says(b->got, "cat has misbehave's own standard ");
+}
+
+Test(harness, lets_a_program_be_that_carries_the_bytes)
+{
+    assert_verdict(scenario(the_program_joins_them), BOARD_PASSED);
+}
+
 /* ---- what the lab excludes ---- */
 
 static void asks_for_a_socket(void)

@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -132,6 +133,43 @@ static void keep_write_end(void)
     }
     close(p[0]);
     wait(NULL);
+}
+
+/*
+ * Two cat(1) with a pipe between them, ours the outer ends; with "between", a process of ours
+ * carries the bytes from the one to the other.
+ */
+static void join_cats(const char *how)
+{
+    bool between = strcmp(how, "between") == 0;
+    int left[2], right[2];
+    pipe2(left, O_CLOEXEC);
+    pipe2(right, O_CLOEXEC);
+    if (fork() == 0) {
+        dup2(left[1], 1);
+        execl("/bin/cat", "cat", (char *)NULL);
+        _exit(127);
+    }
+    if (fork() == 0) {
+        dup2(between ? right[0] : left[0], 0);
+        execl("/bin/cat", "cat", (char *)NULL);
+        _exit(127);
+    }
+    close(left[1]);
+    close(right[0]);
+    if (between) {
+        dup2(left[0], 0);
+        dup2(right[1], 1);
+        close(left[0]);
+        close(right[1]);
+        copy();
+        close(1);
+    } else {
+        close(left[0]);
+        close(right[1]);
+    }
+    while (wait(NULL) > 0)
+        ;
 }
 
 static void poll_own_pipe(void)
@@ -266,6 +304,8 @@ int main(int argc, char **argv)
     else if (strcmp(what, "become") == 0) {
         execl(arg, arg, argc > 3 ? argv[3] : (char *)NULL, (char *)NULL);
         printf("%s\n", strerror(errno));
+    } else if (strcmp(what, "joined") == 0) {
+        join_cats(arg);
     } else if (strcmp(what, "close-input") == 0) {
         close(0);
         sleep_forever();

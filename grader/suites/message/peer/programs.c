@@ -102,20 +102,13 @@ void program_stop(struct program *p)
 
 /* ---- expectations ---- */
 
-static const char *error_text(struct program *p)
-{
-    size_t len;
-    const char *bytes = program_output(p, 2, &len);
-    return len == 0 ? "nothing on stderr" : text("on stderr: %s", quoted(bytes, len, 200));
-}
-
 const char *what_happened(void)
 {
     const char *said = describe_waiting();
     for (size_t i = 0; i < program_count && i < PROGRAMS_KEPT; i++)
         if (program_has_ended(programs[i].p))
             said = text("%s\n%s has ended: %s (%s)", said, programs[i].name,
-                        status_sentence(program_wait(programs[i].p)), error_text(programs[i].p));
+                        status_sentence(program_wait(programs[i].p)), errors_shown(programs[i].p));
     return said;
 }
 
@@ -124,7 +117,7 @@ void expect_status(struct program *p, int status, const char *why)
     const char *expected = text("exit status %d: %s", status, why);
     int got = wait_for_end(p, expected);
     EXPECT(WIFEXITED(got) && WEXITSTATUS(got) == status, expected,
-           text("%s (%s)", status_sentence(got), error_text(p)));
+           text("%s (%s)", status_sentence(got), errors_shown(p)));
 }
 
 /* The number of lines on stderr, -1 when the last one has no newline. */
@@ -144,14 +137,14 @@ void expect_error_lines(struct program *p, size_t count, const char *why)
     EXPECT(error_lines(p) == (long)count,
            count == 0 ? text("nothing on stderr: %s", why)
                       : text("%zu line%s on stderr: %s", count, count == 1 ? "" : "s", why),
-           error_text(p));
+           errors_shown(p));
 }
 
 void expect_failure(struct program *p, const char *why)
 {
     expect_status(p, 1, why);
     EXPECT(error_lines(p) > 0, text("a line on stderr that says what failed and why: %s", why),
-           error_text(p));
+           errors_shown(p));
 }
 
 void expect_usage(const char *words, const char *why)
@@ -163,8 +156,8 @@ void expect_usage(const char *words, const char *why)
     program_close_input(p);
     int got = wait_for_end(p, expected);
     EXPECT(WIFEXITED(got) && WEXITSTATUS(got) == 2, expected,
-           text("%s (%s)", status_sentence(got), error_text(p)));
-    EXPECT(error_lines(p) > 0, expected, error_text(p));
+           text("%s (%s)", status_sentence(got), errors_shown(p)));
+    EXPECT(error_lines(p) > 0, expected, errors_shown(p));
     EXPECT(program_output_total(p, 1) == 0, expected, "output on stdout");
 }
 
@@ -180,7 +173,7 @@ void expect_printed_bytes(struct program *p, const void *bytes, size_t len, cons
     while (same < kept && same < len && got[same] == ((const char *)bytes)[same])
         same++;
     test_fail(NULL, text("%zu bytes on stdout: %s: %s", len, what, quoted(bytes, len, 160)),
-              kept == 0 ? text("nothing on stdout (%s)", error_text(p))
+              kept == 0 ? text("nothing on stdout (%s)", errors_shown(p))
                         : text("%zu bytes, different from byte %zu on: %s", kept, same,
                                quoted(got, kept, 160)));
 }
@@ -195,7 +188,7 @@ void expect_line(struct program *p, const char *line, const char *what)
     size_t len;
     const char *got = program_read_line(p, 1, &len);
     EXPECT(got != NULL, text("%s: the line %s", what, quoted(line, strlen(line), 100)),
-           text("its output ended before that (%s)", error_text(p)));
+           text("its output ended before that (%s)", errors_shown(p)));
     EXPECT(len == strlen(line) && memcmp(got, line, len) == 0,
            text("%s: the line %s", what, quoted(line, strlen(line), 100)),
            text("the line %s", quoted(got, len, 100)));

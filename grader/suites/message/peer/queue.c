@@ -19,13 +19,6 @@
 enum { AT_KIND = 0, AT_ID = 4, AT_FROM = 8, AT_LEN = 40, AT_BODY = 44 };
 enum { QUEUES_MAX = 128, TAKE_MAX = 8192, PRIORITY_SHOWN = 31, SOON_MS = 20 };
 
-/* The suite's own failure, not the student's. */
-static _Noreturn void broken(const char *what, const char *path)
-{
-    fprintf(stderr, "message suite: %s '%s': %s\n", what, path, strerror(errno));
-    abort();
-}
-
 /* ---- messages ---- */
 
 struct letter letter_bytes(uint32_t kind, uint32_t id, const char *from, const void *body,
@@ -33,7 +26,7 @@ struct letter letter_bytes(uint32_t kind, uint32_t id, const char *from, const v
 {
     struct letter l = {.kind = kind, .id = id, .len = (uint32_t)len};
     if (len > BODY_BYTES || strlen(from) > FROM_BYTES)
-        broken("a message too long from", from);
+        suite_failed("a message too long from", from);
     memcpy(l.from, from, strlen(from));
     memcpy(l.body, body, len);
     return l;
@@ -163,7 +156,7 @@ static void queues_remove(void)
 static struct queue *keep(const char *path, mqd_t fd)
 {
     if (kept_count == QUEUES_MAX || strlen(path) >= sizeof kept[0].path)
-        broken("too many queues, or too long a name", path);
+        suite_failed("too many queues, or too long a name", path);
     test_at_end(queues_remove);
     struct queue *q = &kept[kept_count++];
     strcpy(q->path, path);
@@ -179,14 +172,11 @@ void queue_expected(const char *path)
 static struct queue *make(const char *path, long capacity, long message_bytes, mode_t mode)
 {
     struct mq_attr attributes = {.mq_maxmsg = capacity, .mq_msgsize = message_bytes};
-    struct stat slot;
     mqd_t fd = mq_open(path, O_RDWR | O_CREAT | O_EXCL | O_NONBLOCK | O_CLOEXEC, mode, &attributes);
     if (fd == (mqd_t)-1)
-        broken("cannot make the queue", path);
+        suite_failed("cannot make the queue", path);
     struct queue *q = keep(path, fd);
-    if (stat(test_directory(), &slot) != 0 ||
-        (geteuid() == 0 && fchown(fd, slot.st_uid, slot.st_gid) != 0))
-        broken("cannot give away the queue", path);
+    give_away_fd(fd, path);
     return q;
 }
 
@@ -256,7 +246,7 @@ static struct mq_attr attributes_of(const struct queue *q)
 {
     struct mq_attr a;
     if (mq_getattr(q->fd, &a) != 0)
-        broken("no attributes of", q->path);
+        suite_failed("no attributes of", q->path);
     return a;
 }
 
@@ -281,7 +271,7 @@ void expect_queue(const struct queue *q, long capacity, const char *who)
     struct mq_attr a = attributes_of(q);
     struct stat s;
     if (fstat(q->fd, &s) != 0)
-        broken("no mode of", q->path);
+        suite_failed("no mode of", q->path);
     EXPECT(a.mq_maxmsg == capacity && a.mq_msgsize == LETTER_BYTES && (s.st_mode & 07777) == 0600,
            text("%s makes '%s' with room for %ld messages of %d bytes, mode 0600", who, q->path,
                 capacity, (int)LETTER_BYTES),
@@ -327,7 +317,7 @@ void queue_put_bytes(struct queue *q, const void *bytes, size_t len, unsigned pr
 {
     while (mq_send(q->fd, bytes, len, priority) != 0) {
         if (errno != EAGAIN)
-            broken("cannot send to", q->path);
+            suite_failed("cannot send to", q->path);
         wait_until(has_room, q, text("somebody takes a message from '%s', which is full", q->path));
     }
 }
@@ -345,7 +335,7 @@ bool queue_take_now(struct queue *q, struct letter *l)
     unsigned priority = 0;
     ssize_t size = mq_receive(q->fd, (char *)bytes, sizeof bytes, &priority);
     if (size < 0 && errno != EAGAIN)
-        broken("cannot receive from", q->path);
+        suite_failed("cannot receive from", q->path);
     if (size < 0)
         return false;
     *l = decode(bytes, (size_t)size, priority);

@@ -20,9 +20,12 @@ TEST(memcheck, child_first, "nothing is left behind when the coprocess ends befo
     struct random r = random_from_test();
     const char *said = word(&r);
 
-    struct program *p = pipeline("--coprocess @ say %s exit 0", said);
+    gate_make("gate");
+    struct program *p = pipeline("--coprocess @ say %s arrive child await gate exit 0", said);
     program_memcheck(p);
     program_start(p);
+    file_wait(p, "child", "the child runs");
+    gate_open("gate", 1);
     expect_status(p, 0, "the status of the child");
     expect_bytes(p, said, strlen(said), "what the child said");
     expect_memory_clean(p);

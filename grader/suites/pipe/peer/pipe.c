@@ -19,13 +19,6 @@
 enum { LINE_MAX_BYTES = 1 << 16 };
 enum { COMMAND_SHOWN = 80 };
 
-/* The suite's own failure, not the student's. */
-static _Noreturn void broken(const char *what, const char *name)
-{
-    fprintf(stderr, "pipe suite: %s '%s': %s\n", what, name, strerror(errno));
-    abort();
-}
-
 /* ---- starting ---- */
 
 /* The newest pipeline and its words, as a message shows them. */
@@ -61,13 +54,21 @@ static void add_words(struct program *p, const char *format, va_list args)
     static char line[LINE_MAX_BYTES];
     int n = vsnprintf(line, sizeof line, format, args);
     if (n < 0 || (size_t)n >= sizeof line)
-        broken("line too long", format);
+        suite_failed("line too long", format);
     if (newest.p == p && line[0] != '\0')
         newest.line = text("%s %s", newest.line, line);
     char *rest = line;
     for (char *w; (w = strsep(&rest, " ")) != NULL;) {
         if (*w == '\0')
             continue;
+        if (strcmp(w, "--coprocess") == 0)
+            program_carries(p, true,
+                            "two pipes of pipeline's own lead to the child and back: pipeline "
+                            "stands between");
+        else if (strcmp(w, "--meter") == 0)
+            program_carries(p, false,
+                            "each link is one pipe into pipeline and one out of it: pipeline "
+                            "carries the bytes itself");
         allow_command(p, w);
         program_arg(p, strcmp(w, "@") == 0 ? tool_path("probe") : text("%s", w));
     }
@@ -113,7 +114,7 @@ const void *pattern_bytes(uint64_t seed, size_t len)
 {
     unsigned char *block = pattern_make(seed), *bytes = malloc(len + 1);
     if (block == NULL || bytes == NULL)
-        broken("no memory", "pattern");
+        suite_failed("no memory", "pattern");
     for (size_t done = 0, n; done < len; done += n) {
         n = len - done < PATTERN_CHUNK ? len - done : PATTERN_CHUNK;
         memcpy(bytes + done, pattern_at(block, done), n);
@@ -123,13 +124,6 @@ const void *pattern_bytes(uint64_t seed, size_t len)
 }
 
 /* ---- expectations ---- */
-
-static const char *error_text(struct program *p)
-{
-    size_t len;
-    const char *bytes = program_output(p, 2, &len);
-    return len == 0 ? "nothing on stderr" : text("on stderr: %s", quoted(bytes, len, 200));
-}
 
 void expect_status(struct program *p, int status, const char *expected)
 {
@@ -150,7 +144,7 @@ void expect_status(struct program *p, int status, const char *expected)
         hint = ": pipeline itself must not die of a reader that is gone";
     else if (WIFSIGNALED(got))
         hint = ": the signal of a stage is 128+N as pipeline's exit status, not its own death";
-    test_fail(NULL, full, text("%s%s (%s)", status_sentence(got), hint, error_text(p)));
+    test_fail(NULL, full, text("%s%s (%s)", status_sentence(got), hint, errors_shown(p)));
 }
 
 struct left {
@@ -192,7 +186,7 @@ void expect_bytes(struct program *p, const void *bytes, size_t len, const char *
     while (same < kept && same < len && got[same] == ((const char *)bytes)[same])
         same++;
     test_fail(NULL, text("%s: %s", expected, quoted(bytes, len, 120)),
-              total == 0 ? text("no output at all (%s)", error_text(p))
+              total == 0 ? text("no output at all (%s)", errors_shown(p))
                          : text("%" PRIu64 " bytes instead of %zu, different from byte %zu on: %s",
                                 total, len, same, quoted(got, kept, 120)));
 }

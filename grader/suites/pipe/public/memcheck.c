@@ -35,10 +35,11 @@ TEST(memcheck, coprocess, "a coprocess leaves no memory and no descriptor behind
 {
     enum { COUNT = 100000 };
 
-    struct program *p = pipeline("--coprocess @ copy");
+    struct program *p = pipeline("--coprocess @ arrive child copy");
     program_memcheck(p);
     program_expect_pattern(p, 1, 3);
     program_start(p);
+    file_wait(p, "child", "the child runs");
     program_queue_pattern(p, 3, COUNT);
     program_close_input(p);
     expect_status(p, 0, "the status of the child");

@@ -20,13 +20,6 @@
 
 enum { NAMES_MAX = 64, FIELDS_END = AT_MUTEX, FILL_MAX = 64, SNAPSHOT_MAX = 1 << 20 };
 
-/* The suite's own failure, not the student's. */
-static _Noreturn void broken(const char *what, const char *name)
-{
-    fprintf(stderr, "shm suite: %s '%s': %s\n", what, name, strerror(errno));
-    abort();
-}
-
 /* ---- whose objects they are ---- */
 
 static struct stat slot; /* the test's folder: its owner is the slot */
@@ -35,7 +28,7 @@ static struct stat slot; /* the test's folder: its owner is the slot */
 static void act_as_slot(void)
 {
     if (stat(test_directory(), &slot) != 0)
-        broken("cannot look at", test_directory());
+        suite_failed("cannot look at", test_directory());
     if (geteuid() == 0) {
         setfsgid(slot.st_gid);
         setfsuid(slot.st_uid);
@@ -71,7 +64,7 @@ static void remove_names(void)
 static void remember_name(const char *name)
 {
     if (name_count == NAMES_MAX)
-        broken("too many names", name);
+        suite_failed("too many names", name);
     names[name_count++] = strdup(with_slash(name));
     test_at_end(remove_names);
 }
@@ -113,7 +106,7 @@ static void survive_cuts(void)
     struct sigaction action = {.sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO};
     cut_off = 0;
     if (sigaction(SIGBUS, &action, NULL) != 0)
-        broken("cannot handle", "SIGBUS");
+        suite_failed("cannot handle", "SIGBUS");
 }
 
 static void check_whole(void)
@@ -131,7 +124,7 @@ static void map(struct segment *s, size_t size)
         munmap(s->at, s->mapped);
     void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, s->fd, 0);
     if (at == MAP_FAILED)
-        broken("cannot map", s->name);
+        suite_failed("cannot map", s->name);
     s->at = at;
     s->mapped = size;
 }
@@ -141,7 +134,7 @@ static struct segment *segment_new(const char *name, int fd)
     survive_cuts();
     struct segment *s = calloc(1, sizeof *s);
     if (s == NULL)
-        broken("no memory for", name);
+        suite_failed("no memory for", name);
     s->name = name;
     s->fd = fd;
     return s;
@@ -153,7 +146,7 @@ struct segment *segment_zero(const char *name, size_t size)
     int fd = shm_open(with_slash(name), O_RDWR | O_CREAT | O_EXCL, 0600);
     act_as_ourselves();
     if (fd < 0 || ftruncate(fd, (off_t)size) != 0)
-        broken("cannot make", name);
+        suite_failed("cannot make", name);
     struct segment *s = segment_new(name, fd);
     if (size > 0)
         map(s, size);
@@ -175,7 +168,7 @@ struct segment *segment_make(const char *name, uint32_t capacity, bool unbounded
     size_t size = ring_bytes(capacity);
     struct segment *s = segment_zero(name, size);
     if (posix_fallocate(s->fd, 0, (off_t)size) != 0)
-        broken("no shared memory for", name);
+        suite_failed("no shared memory for", name);
     segment_init(s, capacity, unbounded);
     return s;
 }
@@ -207,7 +200,7 @@ void segment_unlink(const char *name)
 {
     act_as_slot();
     if (shm_unlink(with_slash(name)) != 0)
-        broken("cannot remove", name);
+        suite_failed("cannot remove", name);
     act_as_ourselves();
 }
 
@@ -215,14 +208,14 @@ size_t segment_size(const struct segment *s)
 {
     struct stat st;
     if (fstat(s->fd, &st) != 0)
-        broken("cannot look at", s->name);
+        suite_failed("cannot look at", s->name);
     return (size_t)st.st_size;
 }
 
 void segment_resize(struct segment *s, size_t size)
 {
     if (ftruncate(s->fd, (off_t)size) != 0)
-        broken("cannot change the length of", s->name);
+        suite_failed("cannot change the length of", s->name);
 }
 
 size_t segment_names(void)
@@ -234,7 +227,7 @@ size_t segment_names(void)
     size_t count = 0;
     struct stat st;
     if (dir == NULL || stat(test_directory(), &slot) != 0)
-        broken("cannot list", "/dev/shm");
+        suite_failed("cannot list", "/dev/shm");
     for (const struct dirent *e; (e = readdir(dir)) != NULL;)
         if (e->d_name[0] != '.' && strncmp(e->d_name, "bxfi_", 5) != 0 &&
             fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
@@ -286,7 +279,7 @@ int sem_value(const struct segment *s, enum field at)
 {
     int value;
     if (sem_getvalue(semaphore(s, at), &value) != 0)
-        broken("no value of", semaphore_name(at));
+        suite_failed("no value of", semaphore_name(at));
     check_whole();
     return value;
 }
@@ -309,7 +302,7 @@ bool sem_take(struct segment *s, enum field at)
 void sem_set(struct segment *s, enum field at, unsigned value)
 {
     if (sem_init(semaphore(s, at), 1, value) != 0)
-        broken("cannot set", semaphore_name(at));
+        suite_failed("cannot set", semaphore_name(at));
 }
 
 struct token {
@@ -416,7 +409,7 @@ void segment_grow(struct segment *s)
     uint32_t old = get32(s, AT_CAPACITY);
     uint64_t head = get64(s, AT_HEAD), tail = get64(s, AT_TAIL);
     if (posix_fallocate(s->fd, 0, (off_t)ring_bytes(2 * old)) != 0)
-        broken("no shared memory for", s->name);
+        suite_failed("no shared memory for", s->name);
     map(s, segment_size(s));
     unsigned char *items = s->at + AT_ITEM;
     for (uint64_t n = head; n != tail; n++)
@@ -491,7 +484,7 @@ struct snapshot segment_snapshot(const struct segment *s)
     size_t size = compared(s, snapshot.size);
     snapshot.bytes = malloc(size + 1);
     if (snapshot.bytes == NULL)
-        broken("no memory for a copy of", s->name);
+        suite_failed("no memory for a copy of", s->name);
     if (size > 0)
         memcpy(snapshot.bytes, s->at, size);
     return snapshot; /* until the worker ends */
@@ -550,13 +543,13 @@ void shared_memory_fill(size_t left)
     const char *name = "/filler-of-the-grader";
     int fd = shm_open(name, O_RDWR | O_CREAT | O_EXCL, 0600);
     if (fd < 0 || shm_unlink(name) != 0)
-        broken("cannot make", name);
+        suite_failed("cannot make", name);
     fillers[filler_count++] = fd;
     test_at_end(shared_memory_free);
     /* Ever smaller pieces, until not even a page is left. */
     struct statvfs fs;
     if (fstatvfs(fd, &fs) != 0)
-        broken("cannot look at", "/dev/shm");
+        suite_failed("cannot look at", "/dev/shm");
     off_t filled = 0, room = (off_t)(fs.f_bavail * fs.f_frsize), page = (off_t)fs.f_frsize;
     off_t keep = ((off_t)left + page - 1) / page * page;
     if (room > keep && posix_fallocate(fd, 0, room - keep) == 0)
