@@ -41,7 +41,7 @@ struct manifest_test {
     const char *concept; /* what it examines, in the course's words */
     const char *hint;    /* teaches without telling the solution */
     const char *see;     /* the heading of the handout where it is explained */
-    bool alone;          /* needs the machine to itself */
+    bool alone;          /* no other test beside it, where slots share /dev/shm, queues and ports */
     bool memcheck;       /* its suite is "memcheck": it runs under valgrind */
     int seconds;         /* its time limit */
 };

@@ -59,7 +59,8 @@ void pipe_make(int ends[2]);
 
 /*
  * Whether the test may fill /dev/shm: it is the slot's own, by namespaces, or a container's, of 64
- * MiB at most. There other tests would see it full: one that asks is marked "alone" in lab.json.
+ * MiB at most. There other tests would see it full: one that asks is marked "alone" in lab.json,
+ * and is where slots have no namespaces.
  */
 bool own_shared_memory(void);
 

@@ -44,6 +44,7 @@ struct schedule {
     struct error *err;
     char *filter, *tools, *suites[2];
     const char *layers_off;
+    bool namespaces; /* each slot has its own */
     struct suite_process slots[SLOTS_MAX];
     int slot_count;
     struct machine machine;
@@ -203,7 +204,7 @@ static void fill_pools(struct schedule *s)
             if (run->test->memcheck != (memcheck != 0))
                 continue;
             struct pool *pool = pool_of(s, run);
-            if (run->test->alone)
+            if (run->test->alone && !s->namespaces)
                 s->alone[s->alone_count++] = run;
             else
                 pool->waiting[pool->count++] = run;
@@ -378,6 +379,7 @@ static int schedule_open(struct schedule *s)
     }
     s->lone.waiting = xcalloc(1, sizeof(*s->lone.waiting));
     s->layers_off = getenv("IPCLAB_LAYERS_OFF");
+    s->namespaces = sandbox_has_layer("own namespaces", s->layers_off);
     s->suites[0] = course_suite(&g->course, g->manifest.lab, false);
     s->suites[1] = course_suite(&g->course, g->manifest.lab, true);
     s->filter = path_join(g->work, "filter.bpf");
@@ -391,7 +393,7 @@ static int schedule_open(struct schedule *s)
         wanted = g->run_count ? (int)g->run_count : 1;
     for (int i = 0; i < wanted; i++) {
         s->slot_count = i + 1;
-        if (suite_process_open(&s->slots[i], g, i, s->filter, s->tools, s->err))
+        if (suite_process_open(&s->slots[i], g, i, s->namespaces, s->filter, s->tools, s->err))
             return -1;
     }
     return sandbox_compile_filter(&s->slots[0].policy, s->filter, s->err);

@@ -53,12 +53,13 @@ static void make_policy(struct policy *policy, const struct slot *slot, const st
         policy_allow(policy, "/dev/shm", PATH_READ | PATH_WRITE);
 }
 
-int suite_process_open(struct suite_process *p, const struct grading *g, int index,
+int suite_process_open(struct suite_process *p, const struct grading *g, int index, bool namespaces,
                        const char *filter, const char *tools, struct error *err)
 {
     *p = (struct suite_process){.control = -1, .events = -1, .pidfd = -1, .pending = STRBUF_INIT};
     if (slot_open(&p->slot, g->work, index, err))
         return -1;
+    p->slot.namespaces = namespaces;
     make_policy(&p->policy, &p->slot, g, filter, tools);
     p->job_path = path_join(p->slot.private, "job.json");
     p->board_path = path_join(p->slot.private, "board");
@@ -204,7 +205,6 @@ int suite_process_start(struct suite_process *p, const struct grading *g, const 
     p->granted = p->current = NULL;
     strbuf_reset(&p->pending);
     board_reset(p->board);
-    p->slot.namespaces = sandbox_has_layer("own namespaces", layers_off);
     if (write_job(p, g, tools, layers_off, err))
         return -1;
     if (pipe2(control, O_CLOEXEC))

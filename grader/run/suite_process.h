@@ -59,8 +59,8 @@ struct suite_process {
     int pidfd;           /* of the keeper: readable once it has ended; -1: the kernel has none */
 };
 
-/* Opens slot `index` and everything that lasts for the whole stage. */
-int suite_process_open(struct suite_process *p, const struct grading *g, int index,
+/* Opens slot `index` and everything that lasts for the whole stage; `namespaces`: of its own. */
+int suite_process_open(struct suite_process *p, const struct grading *g, int index, bool namespaces,
                        const char *filter, const char *tools, struct error *err);
 void suite_process_close(struct suite_process *p);
 

@@ -26,10 +26,12 @@ int sandbox_high_fd(int fd, const struct policy *policy);
 int sandbox_become(uid_t uid, gid_t gid);
 
 /*
- * Opens the folder of the POSIX queues: where one is mounted at /dev/mqueue, else a mount of our
- * own that no path leads to (needs CAP_SYS_ADMIN). -1 when there is neither.
+ * Opens the folder of the POSIX queues: where one is mounted at /dev/mqueue or QUEUES_ELSEWHERE,
+ * else a mount of our own that no path leads to (needs CAP_SYS_ADMIN). -1 when there is none.
  */
 int sandbox_open_queues(void);
+/* A folder of every Debian, where namespaces.c mounts them when there is no /dev/mqueue. */
+#define QUEUES_ELSEWHERE "/mnt"
 
 /* The last one is no slot's: the sweep kills under it (slot_processes.c). */
 enum { SLOT_UID_FIRST = 60000, SLOT_UID_COUNT = 1000, SLOT_UID_SWEEPER = 60999 };

@@ -68,10 +68,11 @@ static int mount_all(void)
     snprintf(size, sizeof(size), "size=%dm,mode=1777", SHARED_MEMORY_MB);
     if (mount("tmpfs", "/dev/shm", "tmpfs", quiet, size) != 0)
         return -1;
-    /* Not everywhere is there a folder for it; mq_open(3) needs none. */
+    /* mq_open(3) needs no folder for it, but Landlock needs one to allow queues, and the sweep one
+     * to find them in; an ordinary user can mount only here and now. */
     step = "/dev/mqueue of its own";
-    if (access("/dev/mqueue", F_OK) == 0 &&
-        mount("mqueue", "/dev/mqueue", "mqueue", quiet, NULL) != 0)
+    if (mount("mqueue", "/dev/mqueue", "mqueue", quiet, NULL) != 0 &&
+        (errno != ENOENT || mount("mqueue", QUEUES_ELSEWHERE, "mqueue", quiet, NULL) != 0))
         return -1;
     return 0;
 }

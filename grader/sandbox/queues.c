@@ -11,14 +11,18 @@ enum { MQUEUE_MAGIC = 0x19800202 };
 
 int sandbox_open_queues(void)
 {
+    static const char *const places[] = {"/dev/mqueue", QUEUES_ELSEWHERE};
     static int ours = -2; /* not tried yet */
     struct statfs fs;
-    int context, fd = open("/dev/mqueue", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int context, fd;
 
-    if (fd != -1 && fstatfs(fd, &fs) == 0 && fs.f_type == MQUEUE_MAGIC)
-        return fd;
-    if (fd != -1)
-        close(fd);
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        fd = open(places[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd != -1 && fstatfs(fd, &fs) == 0 && fs.f_type == MQUEUE_MAGIC)
+            return fd;
+        if (fd != -1)
+            close(fd);
+    }
     if (ours == -2) {
         ours = -1;
         context = (int)syscall(SYS_fsopen, "mqueue", FSOPEN_CLOEXEC);

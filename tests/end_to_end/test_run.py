@@ -23,6 +23,12 @@ PUBLIC, HIDDEN = ([t["id"] for t in MANIFEST["tests"] if (t["visibility"] == "pu
 MEMCHECK = [t["id"] for t in MANIFEST["tests"] if t["id"].startswith("memcheck/")]
 
 
+def namespaces():
+    """Whether slots have namespaces of their own here."""
+    layers = json.loads(run(ipclab.IPCLAB, "doctor", "--json").stdout)["layers"]
+    return any(each["layer"] == "own namespaces" and each["active"] for each in layers)
+
+
 class Log:
     """What the scripted suites did, in the order of time."""
 
@@ -45,7 +51,7 @@ class Log:
 
 
 class Scripted(unittest.TestCase):
-    def grade(self, tests, plan, *options, seconds=1):
+    def grade(self, tests, plan, *options, seconds=1, alone=(), env=None):
         """Grades with scripted suites; returns the grading and the log."""
         with folder() as into:
             course = copy_course(into / "course")
@@ -56,7 +62,10 @@ class Scripted(unittest.TestCase):
                 path.chmod(0o755)
             (course / "plan.json").write_text(json.dumps({**plan, "all": tests}))
             edit_manifest(course, lambda m: m["limits"].update(test_seconds=seconds))
-            done = grade(self, REFERENCE, *options, engine=course / "build/ipclab", tests=tests)
+            edit_manifest(course, lambda m: [test.update(alone=test["id"] in alone)
+                                             for test in m["tests"]])
+            done = grade(self, REFERENCE, *options, engine=course / "build/ipclab", tests=tests,
+                         env=env)
             return done, Log(course / "log")
 
     def passed(self, done, attempts=None):
@@ -96,6 +105,18 @@ class Pools(Scripted):
         done, log = self.grade(tests, {}, "-j", "1")
         self.passed(done)
         self.assertEqual(log.tests(), MEMCHECK[:2] + PUBLIC[:2])
+
+    def test_alone_where_slots_share_objects(self):
+        tests = PUBLIC[:4]
+        for off, order in ("own namespaces", tests[1:] + tests[:1]), ("", tests):
+            if not off and not namespaces():
+                self.skipTest("this machine gives no namespaces")
+            with self.subTest(off=off):
+                done, log = self.grade(tests, {}, "-j", "1", alone=tests[:1],
+                                       env={"IPCLAB_LAYERS_OFF": off} if off else None)
+                self.passed(done)
+                self.assertEqual(log.tests(), order)
+                self.assertEqual(len(log.suites()), 2 if off else 1)
 
     def test_more_slots_than_tests(self):
         tests = PUBLIC[:2] + HIDDEN[:1]

@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <mqueue.h>
 #include <netinet/in.h>
 #include <signal.h>
@@ -19,6 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "sandbox/layers.h"
 #include "sandbox/namespaces.h"
 
 enum { NOBODY = 65534, DEAD = 200 };
@@ -86,6 +88,18 @@ NAMESPACE_TEST(own_queues, "no POSIX queue is there, and one can be made")
 {
     struct mq_attr attr = {.mq_maxmsg = 10, .mq_msgsize = 8192};
     return mq_open("/ipclab-unit", O_RDWR | O_CREAT | O_EXCL, 0600, &attr) >= 0 ? 0 : errno;
+}
+
+NAMESPACE_TEST(queues_are_seen, "the folder of the queues is to be had after an exec too")
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct none[2] = {{0}};
+    if (body_own_queues() != 0)
+        return 1;
+    if (getuid() != 0 && syscall(SYS_capset, &header, none) != 0) /* as an exec does */
+        return 2;
+    int folder = sandbox_open_queues();
+    return folder >= 0 && faccessat(folder, "ipclab-unit", F_OK, 0) == 0 ? 0 : 3;
 }
 
 NAMESPACE_TEST(loopback, "the loopback interface is up, and any port is free")
