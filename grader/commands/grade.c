@@ -240,7 +240,9 @@ static int hash_suites(struct grading *g, struct error *err)
 {
     struct hash *h = hash_new();
     int result = 0;
-    for (int hidden = 0; hidden < 2; hidden++) {
+    /* Students may not be allowed to read the other one. */
+    int count = g->options.public_only ? 1 : 2;
+    for (int hidden = 0; hidden < count; hidden++) {
         char *path = course_suite(&g->course, g->manifest.lab, hidden != 0);
         if (path_exists(path))
             result = result ? result : hash_add_file(h, path, err);

@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -19,7 +20,7 @@ import xml.etree.ElementTree as ElementTree
 import zipfile
 
 import ipclab
-from ipclab import (BELOW, FEEDBACK_SCHEMA, GRADED, GRADER, IPCLAB, MANIFEST, QUICK, REFERENCE,
+from ipclab import (BELOW, BUILD, FEEDBACK_SCHEMA, GRADED, GRADER, IPCLAB, MANIFEST, QUICK, REFERENCE,
                     REJECTED, RESULTS_SCHEMA, STARTER, USAGE, check_clean, copy_course,
                     edit_manifest, environment, folder, grade, load, objects, run, source)
 
@@ -525,6 +526,9 @@ class Selection(unittest.TestCase):
         self.assertEqual(done.results["hidden_points"], 100 - points)
         self.assertFalse(done.results["official"])
         self.assertRegex(done.results["not_official"][0], "--public-only")
+        # The hidden suite, which students may not be allowed to read, is not looked at.
+        suite = (BUILD / "suites/pipe-public").read_bytes()
+        self.assertEqual(done.results["hashes"]["suite"], hashlib.sha256(suite).hexdigest())
         self.assertIn(f"{100 - points} more points are in hidden tests".encode(), done.out)
 
     def test_seed(self):
