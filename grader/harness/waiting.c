@@ -16,12 +16,14 @@
 #include "harness/observe.h"
 #include "harness/test.h"
 
-enum { HOLDERS_MAX = 6 };
+enum { HOLDERS_MAX = 6, MAPS_MAX = 1 << 16 };
 
 enum waits {
     WAITS_INPUT,   /* on a descriptor, its first argument, to read */
     WAITS_OUTPUT,  /* ... to write */
     WAITS_SEVERAL, /* on several at once */
+    WAITS_QUEUE,   /* on a POSIX queue, its first argument */
+    WAITS_MEMORY,  /* on a word of its memory, its first argument */
     WAITS_OTHER,
 };
 
@@ -47,11 +49,11 @@ static const struct wait_call wait_calls[] = {
     {SYS_accept, WAITS_INPUT, "for a connection"},
     {SYS_accept4, WAITS_INPUT, "for a connection"},
     {SYS_connect, WAITS_OUTPUT, "for a connection to be accepted"},
-    {SYS_mq_timedreceive, WAITS_OTHER, "for a message in a queue (mq_receive)"},
-    {SYS_mq_timedsend, WAITS_OTHER, "for room in a queue (mq_send)"},
+    {SYS_mq_timedreceive, WAITS_QUEUE, "for a message in a queue (mq_receive)"},
+    {SYS_mq_timedsend, WAITS_QUEUE, "for room in a queue (mq_send)"},
     {SYS_wait4, WAITS_OTHER, "for a child to end (wait)"},
     {SYS_waitid, WAITS_OTHER, "for a child to end (waitid)"},
-    {SYS_futex, WAITS_OTHER, "for a lock, a semaphore or a thread (futex)"},
+    {SYS_futex, WAITS_MEMORY, "for a lock, a semaphore or a thread (futex)"},
     {SYS_clock_nanosleep, WAITS_OTHER, "for time to pass (sleep)"},
     {SYS_nanosleep, WAITS_OTHER, "for time to pass (sleep)"},
     {SYS_rt_sigsuspend, WAITS_OTHER, "for a signal (sigsuspend)"},
@@ -192,6 +194,33 @@ static const char *pipes_held(const struct scene *s, const struct holder *h)
     return kept;
 }
 
+/*
+ * ", byte 72 of /dev/shm/NAME": the object of shared memory that `address` lies in, "" for what is
+ * the process's own. Who knows the layout knows from it which semaphore it is.
+ */
+static const char *place_in_memory(pid_t pid, unsigned long address)
+{
+    static char maps[MAPS_MAX];
+    const struct ids *before = observe_as(pid);
+    observe_read(maps, sizeof maps, pid, "maps");
+    observe_as_before(before);
+    char *rest = maps;
+    for (char *line; (line = strsep(&rest, "\n")) != NULL;) {
+        unsigned long from, to, offset;
+        int path = 0;
+        /* proc(5): address range, permissions, offset, device, inode, path */
+        if (sscanf(line, "%lx-%lx %*s %lx %*s %*s %n", &from, &to, &offset, &path) != 3 ||
+            path == 0 || address < from || address >= to)
+            continue;
+        char *name = line + path, *deleted = strstr(name, " (deleted)");
+        if (deleted != NULL)
+            *deleted = '\0';
+        if (strncmp(name, "/dev/shm/", 9) == 0)
+            return text(", byte %lu of %s", address - from + offset, name);
+    }
+    return "";
+}
+
 static const char *describe_one(const struct scene *s, size_t index, pid_t pid)
 {
     const struct holder *h = &s->holders[index];
@@ -222,7 +251,12 @@ static const char *describe_one(const struct scene *s, size_t index, pid_t pid)
             return text("%s waits %s%s", h->name, c->sentence, pipes_held(s, h));
         if (c->kind == WAITS_OTHER)
             return text("%s waits %s", h->name, c->sentence);
+        if (c->kind == WAITS_MEMORY)
+            return text("%s waits %s%s", h->name, c->sentence, place_in_memory(pid, argument));
         const struct descriptor *d = find_descriptor(h->list, (long)argument);
+        if (c->kind == WAITS_QUEUE)
+            return text("%s waits %s%s%s", h->name, c->sentence, d != NULL ? ": " : "",
+                        d != NULL ? d->target : "");
         if (c->kind == WAITS_INPUT && is_gate(s, h, d))
             return text("%s waits for the test to let it go on", h->name);
         return text("%s waits %s on descriptor %lu%s", h->name, c->sentence, argument,

@@ -364,7 +364,7 @@ static enum mail_status send_kept_now(struct sender *sender)
  *   2. mq_getattr(): is its message size ours? If not, it stays as it is.
  *   3. With `sync`: an old reply queue of our name is removed, a new one made (capacity
  *      MAIL_REPLY_CAPACITY, mode 0600).
- * What has been opened is closed again when a later step fails.
+ * What has been opened is closed again when a later step fails; a link stays.
  */
 enum mail_status sender_open(struct sender **result, const struct address *address,
                              const struct sender_options *options)

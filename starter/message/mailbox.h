@@ -118,7 +118,7 @@ enum mail_status mailbox_destroy(const char *name);
  * is established if it is not. MAIL_WRONG: a queue of another message size, left as it is. With
  * options->sync it also makes the reply queue, in place of an old one of that name.
  * `address` and `options` stay valid until sender_close(). On MAIL_OK *sender is the caller's until
- * then; else there is nothing to close, and no reply queue is left.
+ * then; else there is nothing to close, and no reply queue that it has made.
  */
 enum mail_status sender_open(struct sender **sender, const struct address *address,
                              const struct sender_options *options);
@@ -154,7 +154,7 @@ void sender_close(struct sender *sender);
 /*
  * Opens the queue of `address` for receiving, as sender_open() does. From here on SIGTERM and
  * SIGINT no longer end the process: receiver_next() tells. `timeout_ms` bounds each wait for a
- * message.
+ * message. `address` stays valid until receiver_close().
  */
 enum mail_status receiver_open(struct receiver **receiver, const struct address *address,
                                long timeout_ms);

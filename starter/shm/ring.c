@@ -32,7 +32,7 @@ struct ring_view {
  * them makes it, and the other leaves it as it is). Reserves its memory, writes every field, and
  * `magic` as the last one, so that nobody takes a half-made ring for a ring. Semaphores: mutex 1,
  * items 0, spaces `capacity`, for use between processes. If anything fails the name is removed
- * again, but only if it is ours.
+ * again, but only if it is ours (not when O_EXCL has said that there is one).
  */
 enum ring_status ring_create(const char *name, uint32_t capacity, bool unbounded)
 {

@@ -21,9 +21,12 @@ import jsonschema
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 README = (ROOT / "docker/README.md").read_text()
-MANIFEST = json.loads((ROOT / "assignments/pipe/lab.json").read_text())
-LABS = sorted(path.parent.name for path in (ROOT / "assignments").glob("*/lab.json"))
-HIDDEN_IDS = [t["id"] for t in MANIFEST["tests"] if t["visibility"] != "public"]
+MANIFESTS = {path.parent.name: json.loads(path.read_text())
+             for path in sorted((ROOT / "assignments").glob("*/lab.json"))}
+MANIFEST = MANIFESTS["pipe"]
+LABS = list(MANIFESTS)
+HIDDEN_IDS = [t["id"] for manifest in MANIFESTS.values() for t in manifest["tests"]
+              if t["visibility"] != "public"]
 INSTALLED = "/usr/local/share/ipclab"
 MOUNT_OUT = '-v "$PWD/out:/results"'
 
@@ -149,6 +152,18 @@ class Grading(unittest.TestCase):
         for test in HIDDEN_IDS:
             self.assertNotIn(f'"{test}"', feedback)
 
+    def test_the_reference_of_every_lab_has_100(self):
+        # A container gives no namespaces: two slots share its /dev/shm and its queues.
+        for lab in LABS:
+            with self.subTest(lab=lab):
+                shutil.rmtree(self.work)
+                self.work.mkdir()
+                self.submit_folder(f"reference/{lab}")
+                result = self.grade(line=documented_line().replace(" grade pipe ", f" grade {lab} "))
+                self.assert_all_passed(result)
+                self.assertEqual((result["score"], result["max"]), (100, 100))
+                self.assertTrue(result["official"], result["not_official"])
+
     def test_starter_has_0(self):
         self.submit_folder("starter/pipe")
         result = self.grade()
@@ -189,12 +204,18 @@ class Grading(unittest.TestCase):
                 self.assertNotIn(test, result["build"]["log"])
 
     def test_student_image_grades_the_public_tests_and_is_not_official(self):
-        self.submit_folder("reference/pipe")
-        result = self.grade(line=documented_line().replace(" ipclab grade", " ipclab-student grade"))
-        self.assert_all_passed(result)
-        self.assertFalse(result["official"])
-        self.assertEqual({r["test"] for r in result["runs"]},
-                         {t["id"] for t in MANIFEST["tests"] if t["visibility"] == "public"})
+        for lab in LABS:
+            with self.subTest(lab=lab):
+                shutil.rmtree(self.work)
+                self.work.mkdir()
+                self.submit_folder(f"reference/{lab}")
+                result = self.grade(line=documented_line().replace(" ipclab grade pipe",
+                                                                   f" ipclab-student grade {lab}"))
+                self.assert_all_passed(result)
+                self.assertFalse(result["official"])
+                self.assertEqual({r["test"] for r in result["runs"]},
+                                 {t["id"] for t in MANIFESTS[lab]["tests"]
+                                  if t["visibility"] == "public"})
 
     def test_make_check_of_the_starter_takes_the_student_image(self):
         self.submit_folder("reference/pipe")
@@ -231,7 +252,8 @@ class Images(unittest.TestCase):
             self.assertIn("Permission denied", read.stderr)
 
     def test_no_layer_holds_what_students_must_not_have(self):
-        hidden = set(HIDDEN_IDS) | {test.replace("/", "_") for test in HIDDEN_IDS} | {"pipe-hidden"}
+        hidden = set(HIDDEN_IDS) | {test.replace("/", "_") for test in HIDDEN_IDS}
+        hidden |= {f"{lab}-hidden" for lab in LABS}
         reference = reference_lines()
         self.assertGreater(len(reference), 30)
         with tempfile.NamedTemporaryFile("w") as needles:

@@ -72,6 +72,7 @@ static const struct board *scenario_with(void (*body)(void), struct options opti
     policy_allow_runtime(&job.policy);
     policy_allow(&job.policy, job.programs, PATH_READ | PATH_EXECUTE);
     policy_allow(&job.policy, job.slot.directory, PATH_READ | PATH_WRITE);
+    policy_allow(&job.policy, "/dev/shm", PATH_READ | PATH_WRITE);
     struct board *board = board_map(board_path, true, &err);
     cr_assert_not_null(board, "%s", err.text);
     cr_assert_eq(job_write(&job, job_path, &err), 0, "%s", err.text);
@@ -251,6 +252,27 @@ Test(harness, sees_that_a_sleeper_is_stuck_long_before_its_time_is_over)
     assert_says(b->got, "misbehave waits for a signal (pause)");
     cr_assert_lt(clock_ns() - begun, 15 * NS_PER_S);
     cr_assert_geq(atomic_load(&b->waited_ms), STUCK_MS);
+}
+
+static void waits_at_a_semaphore(void)
+{
+    expect_exit(start("wait-at-semaphore", text("/unit-%d", (int)getpid())), 0);
+}
+
+static void waits_at_a_queue(void)
+{
+    expect_exit(start("wait-at-queue", text("/unit-%d", (int)getpid())), 0);
+}
+
+Test(harness, names_the_place_in_shared_memory_and_the_queue)
+{
+    const struct board *b = scenario(waits_at_a_semaphore);
+    assert_verdict(b, BOARD_FAILED);
+    assert_says(b->got, "misbehave waits for a lock, a semaphore or a thread (futex), byte 72 of "
+                        "/dev/shm/unit-");
+    b = scenario(waits_at_a_queue);
+    assert_verdict(b, BOARD_FAILED);
+    assert_says(b->got, "misbehave waits for a message in a queue (mq_receive): /unit-");
 }
 
 static void stops(void)

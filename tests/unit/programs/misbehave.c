@@ -5,13 +5,16 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <mqueue.h>
 #include <poll.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -21,6 +24,31 @@ static void sleep_forever(void)
 {
     for (;;)
         pause();
+}
+
+/* Waits for ever at a semaphore that stands at byte 72 of an object of shared memory. */
+static void wait_at_semaphore(const char *name)
+{
+    int fd = shm_open(name, O_RDWR | O_CREAT | O_EXCL, 0600);
+    char *at = MAP_FAILED;
+    if (fd >= 0 && ftruncate(fd, 4096) == 0)
+        at = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    shm_unlink(name);
+    if (at == MAP_FAILED || sem_init((sem_t *)(void *)(at + 72), 1, 0) != 0)
+        printf("%s\n", strerror(errno));
+    else
+        sem_wait((sem_t *)(void *)(at + 72));
+}
+
+/* Waits for ever for a message. */
+static void wait_at_queue(const char *name)
+{
+    char message[64];
+    struct mq_attr attributes = {.mq_maxmsg = 1, .mq_msgsize = sizeof message};
+    mqd_t queue = mq_open(name, O_RDWR | O_CREAT | O_EXCL, 0600, &attributes);
+    mq_unlink(name);
+    if (mq_receive(queue, message, sizeof message, NULL) < 0)
+        printf("%s\n", strerror(errno));
 }
 
 static void spin(void)
@@ -263,6 +291,10 @@ int main(int argc, char **argv)
         sleep_forever();
     else if (strcmp(what, "spin") == 0)
         spin();
+    else if (strcmp(what, "wait-at-semaphore") == 0)
+        wait_at_semaphore(arg);
+    else if (strcmp(what, "wait-at-queue") == 0)
+        wait_at_queue(arg);
     else if (strcmp(what, "nap") == 0)
         poll_with_sleeps();
     else if (strcmp(what, "stop") == 0)

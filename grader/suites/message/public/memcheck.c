@@ -52,5 +52,6 @@ TEST(memcheck, sync, "a rendezvous leaves no memory and no descriptor behind")
     struct letter ack = letter(ACK, 1, "grader", "");
     queue_put(reply, &ack);
     expect_status(p, 0, "the line has been acknowledged");
+    expect_gone(reply_of(me), "the sender removes its reply queue when it ends");
     expect_memory_clean(p);
 }

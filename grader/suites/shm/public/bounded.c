@@ -66,7 +66,7 @@ TEST(take, item, "a consumer prints the items in order and gives each space back
     segment_attach(s);
     for (int i = 0; i < 2; i++)
         segment_put_text(s, lines[i] = letters(&r, (size_t)between(&r, 2, 60)));
-    struct program *c = consumer(s->name);
+    struct program *c = consumer_of(s->name, 4);
     for (int i = 0; i < 4; i++) {
         if (i >= 2)
             segment_put_text(s, lines[i] = letters(&r, (size_t)between(&r, 2, 60)));
@@ -79,7 +79,6 @@ TEST(take, item, "a consumer prints the items in order and gives each space back
     }
     wait_sem(s, AT_MUTEX, 1, c, "whoever takes 'mutex' posts it");
     expect_sem(s, AT_ITEMS, 0, "after all items are taken");
-    segment_detach(s);
     expect_success(c);
 }
 
@@ -90,7 +89,7 @@ TEST(take, waits_when_empty,
     struct segment *s = segment_make(ring_name(&r), 2, false);
 
     segment_attach(s);
-    struct program *c = consumer(s->name);
+    struct program *c = consumer_of(s->name, 3);
     for (int i = 0; i < 3; i++) {
         expect_waits(c, "the consumer waits while the ring is empty");
         expect_mutex_free(s, "while the consumer waits for an item");
@@ -99,7 +98,6 @@ TEST(take, waits_when_empty,
         segment_put_text(s, line);
         expect_line_text(c, line);
     }
-    segment_detach(s);
     expect_success(c);
 }
 
@@ -133,7 +131,7 @@ TEST(mutex, consumer, "while another process holds the mutex a consumer takes no
     const char *what = "nothing changes while the grader holds 'mutex'";
 
     segment_attach(s);
-    struct program *c = consumer(s->name);
+    struct program *c = consumer_of(s->name, 2);
     segment_put_text(s, first); /* so that it is past its start */
     expect_line_text(c, first);
     wait_sem(s, AT_SPACES, 3, c, "the item is taken");
@@ -152,6 +150,5 @@ TEST(mutex, consumer, "while another process holds the mutex a consumer takes no
     EXPECT(program_output_total(c, 1) == printed, what, "the item has been printed");
     segment_unlock(s);
     expect_line_text(c, line);
-    segment_detach(s);
     expect_success(c);
 }
