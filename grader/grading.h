@@ -79,6 +79,7 @@ struct run {
     double seconds;
     /* The message, in three parts; clean; NULL where there is none. */
     char *expected, *got, *see;
+    char *hint;       /* in place of the manifest's; NULL: that one; empty: none */
     char *transcript; /* what the suite did and saw, one line an event */
     char *repeat;     /* the command that repeats it */
     cJSON *memory;    /* array of findings, or NULL */

@@ -401,6 +401,7 @@ static void release(struct grading *g)
         free(r->expected);
         free(r->got);
         free(r->see);
+        free(r->hint);
         free(r->transcript);
         free(r->repeat);
         cJSON_Delete(r->memory);

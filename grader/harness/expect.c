@@ -117,8 +117,7 @@ void expect_exit_one_of(struct program *p, const int *statuses, size_t count)
     const char *errors = p->out[2].is_pipe ? program_output(p, 2, &kept) : "";
     const char *said =
         kept > 0 ? text("; it said on standard error: %s", quoted(errors, kept, SHOWN)) : "";
-    test_fail(NULL, expected,
-              text("%s%s", death != NULL ? death : status_sentence(p->status), said));
+    test_fail(expected, text("%s%s", death != NULL ? death : status_sentence(p->status), said));
 }
 
 void expect_killed(struct program *p, int signal)
@@ -131,7 +130,7 @@ void expect_killed(struct program *p, int signal)
         p->end_expected = true;
         return;
     }
-    test_fail(NULL, expected, status_sentence(p->status));
+    test_fail(expected, status_sentence(p->status));
 }
 
 void expect_still_running(struct program *p, const char *why)
@@ -139,7 +138,7 @@ void expect_still_running(struct program *p, const char *why)
     if (!program_has_ended(p))
         return;
     note_end(p);
-    test_fail(NULL, text("%s still runs: %s", p->name, why),
+    test_fail(text("%s still runs: %s", p->name, why),
               text("it has ended: %s", status_sentence(p->status)));
 }
 
@@ -161,7 +160,6 @@ void expect_no_orphans(struct program *p)
     const char *got = text("%d left over: %s", p->orphans, names.text);
     strbuf_release(&names);
     test_fail(
-        NULL,
         text("%s waits for all its children before it ends: none runs on, none stays a zombie",
              p->name),
         got);
@@ -218,10 +216,9 @@ void expect_output(struct program *p, const void *bytes, size_t len)
     if (p->out[1].total == len && kept == len && memcmp(got, bytes, len) == 0)
         return;
     if (p->out[1].total > kept)
-        test_fail(
-            NULL, expected,
-            text("%llu bytes: %s", (unsigned long long)p->out[1].total, quoted(got, kept, SHOWN)));
-    test_fail(NULL, expected, difference(bytes, len, got, kept));
+        test_fail(expected, text("%llu bytes: %s", (unsigned long long)p->out[1].total,
+                                 quoted(got, kept, SHOWN)));
+    test_fail(expected, difference(bytes, len, got, kept));
 }
 
 void expect_output_text(struct program *p, const char *bytes)
@@ -236,9 +233,8 @@ static void expect_nothing(struct program *p, int fd)
     size_t kept;
     const char *got = program_output(p, fd, &kept);
     if (p->out[fd].total > 0)
-        test_fail(
-            NULL, expected,
-            text("%llu bytes: %s", (unsigned long long)p->out[fd].total, quoted(got, kept, SHOWN)));
+        test_fail(expected, text("%llu bytes: %s", (unsigned long long)p->out[fd].total,
+                                 quoted(got, kept, SHOWN)));
 }
 
 void expect_no_output(struct program *p)
@@ -259,8 +255,8 @@ void expect_error_line(struct program *p)
     size_t kept;
     const char *got = program_output(p, 2, &kept);
     if (kept == 0)
-        test_fail(NULL, expected, "nothing on its standard error");
+        test_fail(expected, "nothing on its standard error");
     if (memchr(got, '\n', kept) == NULL)
-        test_fail(NULL, expected,
+        test_fail(expected,
                   text("no complete line: %s has no newline at its end", quoted(got, kept, SHOWN)));
 }

@@ -146,8 +146,7 @@ void harness_begin_as(const char *id, void (*end)(void));
 
 void *test_alloc(size_t size); /* zeroed; lives until harness_end() */
 _Noreturn void test_broken(const char *format, ...) __attribute__((format(printf, 1, 2)));
-_Noreturn void test_verdict(enum board_verdict verdict, const char *see, const char *expected,
-                            const char *got);
+_Noreturn void test_verdict(enum board_verdict verdict, const char *expected, const char *got);
 int64_t test_deadline(void); /* clock_ns() scale */
 void board_add_memory(const char *json);
 

@@ -440,7 +440,7 @@ void expect_memory_clean(struct program *p)
     if (!whole)
         error_set(&err, FAULT_SUBMISSION, "valgrind's report is too long");
     if (findings == NULL)
-        test_fail(NULL, expected,
+        test_fail(expected,
                   text("%s: %s (%s)", err.text,
                        "it must end by itself, and not by exec or a signal, to be checked",
                        status_sentence(p->status)));
@@ -453,6 +453,6 @@ void expect_memory_clean(struct program *p)
     }
     cJSON_Delete(findings);
     if (count > 0)
-        test_fail(NULL, expected, got);
+        test_fail(expected, got);
     test_note("valgrind found nothing in %s", p->name);
 }

@@ -480,14 +480,13 @@ static void observe_carrier(const struct program *p, const struct stat *own)
         standard_pipes(all.pid[i], pipes[i]);
         for (int fd = 0; fd <= 1 && p->carries_ours; fd++)
             if (pipes[i][fd] != 0 && pipes[i][fd] == p->own_pipe[fd])
-                test_fail(NULL, p->carries,
-                          text("%s has %s's own %s: what passes there passes by %s", names[i],
-                               p->name, stream_name(fd), p->name));
+                test_fail(p->carries, text("%s has %s's own %s: what passes there passes by %s",
+                                           names[i], p->name, stream_name(fd), p->name));
     }
     for (size_t i = 0; i < all.count; i++)
         for (size_t j = 0; j < all.count && names[i] != NULL; j++)
             if (names[j] != NULL && i != j && pipes[i][1] != 0 && pipes[i][1] == pipes[j][0])
-                test_fail(NULL, p->carries,
+                test_fail(p->carries,
                           text("%s writes into the very pipe that %s reads: what passes there "
                                "passes by %s",
                                names[i], names[j], p->name));
@@ -503,7 +502,7 @@ void observe_promises(void)
         if (p->stays_itself != NULL && !p->memcheck && stat(p->path, &own) == 0) {
             const char *other = other_program(p->pid, &own);
             if (other != NULL)
-                test_fail(NULL, p->stays_itself,
+                test_fail(p->stays_itself,
                           text("%s itself has become another program, '%s': it called exec "
                                "outside of a child",
                                p->name, other));

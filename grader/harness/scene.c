@@ -133,7 +133,7 @@ void file_wait(struct program *p, const char *name, const char *what)
     struct file_waiter w = {p, name};
     wait_until(file_came, &w, what);
     if (!file_there(name))
-        test_fail(NULL, what,
+        test_fail(what,
                   text("%s ended before that: %s", p->name, status_sentence(program_wait(p))));
 }
 
@@ -150,10 +150,9 @@ const char *file_text(const char *name, size_t *len, const char *what)
 
     /* Mostly it is there: who makes it was waited for. */
     if (!file_there(name) && !wait_until_or_stuck(file_came_alone, path, what))
-        test_fail(NULL, what,
-                  "nobody has got that far: who makes it was not started, or ended early");
+        test_fail(what, "nobody has got that far: who makes it was not started, or ended early");
     if (file_read(path_of(name), FILE_MAX_BYTES, &bytes, &err) != 0)
-        test_fail(NULL, what, "what is there is no readable file");
+        test_fail(what, "what is there is no readable file");
     if (len != NULL)
         *len = bytes.len;
     return bytes.text == NULL ? "" : bytes.text; /* kept until the worker ends */
@@ -266,7 +265,7 @@ void wait_quiet(struct program *p, const char *what)
 {
     wait_quiet_or_end(p, what);
     if (program_has_ended(p))
-        test_fail(NULL, what, text("%s ended: %s", p->name, status_sentence(program_wait(p))));
+        test_fail(what, text("%s ended: %s", p->name, status_sentence(program_wait(p))));
 }
 
 void wait_quiet_or_end(struct program *p, const char *what)
@@ -274,9 +273,10 @@ void wait_quiet_or_end(struct program *p, const char *what)
     struct quiet q = {.p = p, .cpu_from = -1};
     wait_until(is_quiet, &q, what);
     if (q.busy)
-        test_fail(NULL, what, "it does not come to rest: it goes on burning processor time");
+        atomic_store(&harness.board->no_hint, 1);
+    test_fail(what, "it does not come to rest: it goes on burning processor time");
     if (q.polls)
-        test_fail(NULL, what, "it wakes up again and again although nothing happens");
+        test_fail(what, "it wakes up again and again although nothing happens");
 }
 
 void expect_idle(struct program *p, const char *when)

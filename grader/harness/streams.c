@@ -278,7 +278,7 @@ static void output_check(struct output *o, const char *bytes, size_t len, const 
     size_t i = 0;
     while (pattern[i] == bytes[i])
         i++;
-    test_fail(NULL, "the bytes that come out are those that went in, all of them and in order",
+    test_fail("the bytes that come out are those that went in, all of them and in order",
               text("byte %llu of %s is %s and not %s; everything before it was right",
                    (unsigned long long)(o->pattern_offset + i + 1), whose,
                    byte_text((unsigned char)bytes[i]), byte_text((unsigned char)pattern[i])));
@@ -438,7 +438,7 @@ const char *program_read_line(struct program *p, int fd, size_t *len)
         if (o->patterned)
             test_broken("program_read_line: the output of '%s' is not kept", p->name);
         if (o->total > KEPT_MAX) /* the program's doing, not the suite's */
-            test_fail(NULL, text("%s writes lines to its %s", p->name, stream_name(fd)),
+            test_fail(text("%s writes lines to its %s", p->name, stream_name(fd)),
                       text("%llu bytes came before the first line was looked for",
                            (unsigned long long)o->total));
         strbuf_add(&o->lines, o->kept.text, o->kept.len);

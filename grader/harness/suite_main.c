@@ -161,6 +161,10 @@ static void tell_end(bool worker_died)
     add_board_text(event, "expected", board->expected, sizeof(board->expected));
     add_board_text(event, "got", board->got, sizeof(board->got));
     add_board_text(event, "see", board->see, sizeof(board->see));
+    if (atomic_load(&board->no_hint) != 0)
+        json_add_string(event, "hint", "");
+    else
+        add_board_text(event, "hint", board->hint, sizeof(board->hint));
     size_t len = atomic_load(&board->transcript_len);
     add_text(event, "transcript", board->transcript,
              len < sizeof(board->transcript) ? len : sizeof(board->transcript),

@@ -190,8 +190,16 @@ static void note_outputs(void)
     }
 }
 
-_Noreturn void test_verdict(enum board_verdict verdict, const char *see, const char *expected,
-                            const char *got)
+static const struct about *about;
+
+const struct about *test_about(const struct about *now)
+{
+    const struct about *before = about;
+    about = now;
+    return before;
+}
+
+_Noreturn void test_verdict(enum board_verdict verdict, const char *expected, const char *got)
 {
     struct board *board = harness.board;
     if (board == NULL || !harness.active) {
@@ -207,27 +215,29 @@ _Noreturn void test_verdict(enum board_verdict verdict, const char *see, const c
                 continue;
             if (status_is_crash(p->status))
                 verdict = BOARD_CRASHED;
+            atomic_store(&board->no_hint, 1);
             if (strstr(got, death) == NULL)
                 got = text("%s; besides: %s", death, got);
             break;
         }
         board_text(board->expected, sizeof board->expected, expected);
         board_text(board->got, sizeof board->got, got);
-        board_text(board->see, sizeof board->see, see);
+        board_text(board->see, sizeof board->see, about != NULL ? about->see : NULL);
+        board_text(board->hint, sizeof board->hint, about != NULL ? about->hint : NULL);
         note_outputs();
         atomic_store(&board->verdict, verdict);
     }
     end_test();
 }
 
-_Noreturn void test_fail(const char *see, const char *expected, const char *got)
+_Noreturn void test_fail(const char *expected, const char *got)
 {
-    test_verdict(BOARD_FAILED, see, expected, got);
+    test_verdict(BOARD_FAILED, expected, got);
 }
 
 _Noreturn void test_not_measured(const char *why)
 {
-    test_verdict(BOARD_NOT_MEASURED, NULL, "a machine that has what this test needs", why);
+    test_verdict(BOARD_NOT_MEASURED, "a machine that has what this test needs", why);
 }
 
 _Noreturn void test_broken(const char *format, ...)
@@ -237,7 +247,7 @@ _Noreturn void test_broken(const char *format, ...)
     va_start(args, format);
     strbuf_vaddf(&s, format, args);
     va_end(args);
-    test_verdict(BOARD_BROKEN, NULL, "the harness to be used as its headers say", s.text);
+    test_verdict(BOARD_BROKEN, "the harness to be used as its headers say", s.text);
 }
 
 int64_t test_deadline(void)

@@ -54,10 +54,20 @@ const char *text(const char *format, ...) __attribute__((format(printf, 1, 2)));
 const char *quoted(const void *bytes, size_t len, size_t max);
 
 /*
- * Ends the test as failed. `expected` and `got` are sentences without a full stop; `see` is a
- * heading of the handout, NULL for the one in the manifest (the rule).
+ * Ends the test as failed. `expected` and `got` are sentences without a full stop.
  */
-_Noreturn void test_fail(const char *see, const char *expected, const char *got);
+_Noreturn void test_fail(const char *expected, const char *got);
+
+/*
+ * What a failure from here on is about, where that is not what its test is about: a heading of the
+ * handout, and a hint that teaches without telling the solution; NULL: the manifest's. Returns what
+ * was said before, for a function that says it for itself alone. Must outlive the test. Of a
+ * program that crashed or spins no hint is given: that says it all.
+ */
+struct about {
+    const char *see, *hint;
+};
+const struct about *test_about(const struct about *about);
 
 /* Ends the test as not measured: `why` says what the machine lacks and how to get it. */
 _Noreturn void test_not_measured(const char *why);
@@ -69,7 +79,7 @@ void test_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 #define EXPECT(condition, expected, got)                                                           \
     do {                                                                                           \
         if (!(condition))                                                                          \
-            test_fail(NULL, expected, got);                                                        \
+            test_fail(expected, got);                                                              \
     } while (0)
 
 /* ---- waiting ---- */

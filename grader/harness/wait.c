@@ -40,7 +40,7 @@ static int64_t ms(int64_t count)
 static _Noreturn void out_of_time(const char *what)
 {
     test_verdict(
-        BOARD_TIMEOUT, NULL, what,
+        BOARD_TIMEOUT, what,
         text("%d s were not enough; at their end:\n%s", harness.test->seconds, describe_waiting()));
 }
 
@@ -131,11 +131,10 @@ static enum waited wait_for(bool (*done)(void *), void *context, const char *wha
 static _Noreturn void stuck(const char *what)
 {
     const char *waiting = describe_waiting();
-    test_fail(
-        NULL, what,
-        nobody_is_left()
-            ? "all processes of the test have ended, and it did not happen"
-            : text("all processes wait, and nothing is left that could wake them:\n%s", waiting));
+    test_fail(what, nobody_is_left()
+                        ? "all processes of the test have ended, and it did not happen"
+                        : text("all processes wait, and nothing is left that could wake them:\n%s",
+                               waiting));
 }
 
 void wait_until(bool (*done)(void *context), void *context, const char *what)
@@ -162,6 +161,5 @@ void program_wait_blocked(struct program *p, const char *what)
     if (wait_for(has_ended, p, what, p->pid, BLOCKED_MS) == WAITED_ASLEEP)
         return;
     note_end(p);
-    test_fail(NULL, what,
-              text("%s did not wait: it ended with %s", p->name, status_sentence(p->status)));
+    test_fail(what, text("%s did not wait: it ended with %s", p->name, status_sentence(p->status)));
 }

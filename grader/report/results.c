@@ -271,7 +271,7 @@ static void add_run(cJSON *runs, const struct grading *g, const struct run *run)
     json_add_string(object, "visibility", visibility_name(test->visibility));
     json_add_string(object, "detail", detail_name(test->detail));
     add_message(object, run);
-    add_line(object, "hint", ran && has_failed(run) ? test->hint : NULL);
+    add_line(object, "hint", ran && has_failed(run) ? (run->hint ? run->hint : test->hint) : NULL);
     add_text(object, "transcript", run->transcript, DOCUMENT_TRANSCRIPT);
     add_line(object, "repeat", run->repeat);
     add_seconds(object, "seconds", run->seconds);

@@ -116,7 +116,8 @@ void board_reset(struct board *board)
     atomic_store(&board->waited_ms, 0);
     atomic_store(&board->refused_count, 0);
     atomic_store(&board->orphans, 0);
+    atomic_store(&board->no_hint, 0);
     atomic_store(&board->transcript_len, 0);
-    board->expected[0] = board->got[0] = board->see[0] = '\0';
+    board->expected[0] = board->got[0] = board->see[0] = board->hint[0] = '\0';
     board->transcript[0] = board->memory[0] = '\0';
 }

@@ -11,11 +11,11 @@
  *   {"event":"ask","test":ID,"at_us":N}
  *   {"event":"start","test":ID,"at_us":N}
  *   {"event":"end","test":ID,"at_us":N,"status":"passed|failed|crashed|timeout|not_measured|broken",
- *    "expected":..., "got":..., "see":..., "transcript":..., "memory":[...], "refused":[...],
- *    "leftovers":{...}, "waited_ms":N}
- * It asks before each test of the job, in the job's order, and waits for the engine's answer, one
- * byte (enum suite_answer): other slots have jobs with the same tests, and only the engine knows
- * which are left. The end of the socket is the engine's: the runner ends, too.
+ *    "expected":..., "got":..., "see":..., "hint":..., "transcript":..., "memory":[...],
+ * "refused":[...], "leftovers":{...}, "waited_ms":N} It asks before each test of the job, in the
+ * job's order, and waits for the engine's answer, one byte (enum suite_answer): other slots have
+ * jobs with the same tests, and only the engine knows which are left. The end of the socket is the
+ * engine's: the runner ends, too.
  *
  * `at_us` is clock_ns() / 1000, before any clean-up. `broken` is the grader's fault: the worker
  * died, or the harness was misused; a member "broken" says that the slot could not be swept.
@@ -86,7 +86,8 @@ struct board {
     struct refused_call refused[BOARD_REFUSED_MAX];
     _Atomic int refused_times[BOARD_REFUSED_MAX];
     _Atomic int orphans;
-    char expected[4096], got[8192], see[512];
+    _Atomic int no_hint;                                  /* what was got says it all */
+    char expected[4096], got[8192], see[512], hint[1024]; /* the last two empty: the manifest's */
     _Atomic uint32_t transcript_len;
     char transcript[32768];
     char memory[65536]; /* JSON array of findings, or empty */

@@ -126,6 +126,7 @@ static void handle_event(void *context, struct suite_process *p, struct run *run
     set_text(&run->expected, event, "expected");
     set_text(&run->got, event, "got");
     set_text(&run->see, event, "see");
+    set_text(&run->hint, event, "hint");
     set_text(&run->transcript, event, "transcript");
     set_node(&run->memory, event, "memory");
     set_node(&run->refused, event, "refused");
@@ -152,7 +153,7 @@ static void handle_event(void *context, struct suite_process *p, struct run *run
 /* What an earlier attempt left in it. */
 static void forget(struct run *run)
 {
-    char **texts[] = {&run->expected, &run->got, &run->see, &run->transcript};
+    char **texts[] = {&run->expected, &run->got, &run->see, &run->hint, &run->transcript};
     cJSON **nodes[] = {&run->memory, &run->refused, &run->leftovers};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         free(*texts[i]);

@@ -12,6 +12,7 @@ the plan does not name each test passes. Else:
   leave    the test passes, and the suite ends behind it
   take X   once it may run this test the suite tells of X instead
   ask X    the suite asks for X before this test has ended
+  fail X   the test fails, and tells X, a JSON object, besides its status
 """
 
 import json
@@ -78,7 +79,10 @@ def run(test):
                                set(PLAN["all"]) - {test} - set(noted("end"))):
         time.sleep(0.01)
     note("end", test)
-    tell("end", test, status="passed")
+    if action == "fail":
+        tell("end", test, status="failed", **json.loads(other))
+    else:
+        tell("end", test, status="passed")
     if action == "leave":
         sys.exit(0)
 

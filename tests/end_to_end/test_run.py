@@ -118,6 +118,19 @@ class Pools(Scripted):
                 self.assertEqual(log.tests(), order)
                 self.assertEqual(len(log.suites()), 2 if off else 1)
 
+    def test_what_a_failure_is_about(self):
+        tests = PUBLIC[:3]
+        says = {"expected": "e", "got": "g"}
+        plan = {tests[0]: ["fail " + json.dumps(says)],
+                tests[1]: ["fail " + json.dumps({**says, "see": "Another", "hint": "Think."})],
+                tests[2]: ["fail " + json.dumps({**says, "hint": ""})]}
+        done, _ = self.grade(tests, plan, "-j", "1")
+        manifest = {test["id"]: (test["see"], test["hint"]) for test in MANIFEST["tests"]}
+        for document in done.results, done.feedback:
+            self.assertEqual([(run["message"]["see"], run["hint"]) for run in document["runs"]],
+                             [manifest[tests[0]], ("Another", "Think."),
+                              (manifest[tests[2]][0], None)])
+
     def test_more_slots_than_tests(self):
         tests = PUBLIC[:2] + HIDDEN[:1]
         done, log = self.grade(tests, {}, "-j", "64")

@@ -122,7 +122,7 @@ static void copies(void)
     cr_assert_eq(program_send_text(p, "hello\n"), 6);
     size_t len;
     if (strcmp(program_read_line(p, 1, &len), "hello") != 0 || len != 5)
-        test_fail(NULL, "the line", "another");
+        test_fail("the line", "another");
     program_close_input(p);
     expect_exit(p, 0);
     expect_output_text(p, "hello\n");
@@ -153,9 +153,9 @@ static void carries_a_lot(void)
     expect_exit(p, 0);
     program_wait_output_end(p, 1);
     if (program_output_total(p, 1) != 64 << 20 || program_input_taken(p) != 64 << 20)
-        test_fail(NULL, "64 MiB", "less");
+        test_fail("64 MiB", "less");
     if (program_peak_kb(p) > 32 << 10)
-        test_fail(NULL, "constant memory", text("%ld KiB", program_peak_kb(p)));
+        test_fail("constant memory", text("%ld KiB", program_peak_kb(p)));
 }
 
 Test(harness, checks_a_stream_without_keeping_it)
@@ -275,6 +275,46 @@ Test(harness, names_the_place_in_shared_memory_and_the_queue)
     assert_says(b->got, "misbehave waits for a message in a queue (mq_receive): /unit-");
 }
 
+static void is_about(void)
+{
+    static const struct about other = {"Another heading", "Another hint."};
+    cr_assert_null(test_about(&other));
+    test_fail("this", "that");
+}
+
+static void was_about(void)
+{
+    static const struct about other = {"Another heading", "Another hint."};
+    test_about(test_about(&other));
+    test_fail("this", "that");
+}
+
+Test(harness, says_what_a_failure_is_about)
+{
+    const struct board *b = scenario(is_about);
+    assert_verdict(b, BOARD_FAILED);
+    cr_assert_str_eq(b->see, "Another heading");
+    cr_assert_str_eq(b->hint, "Another hint.");
+    b = scenario(was_about);
+    cr_assert_str_eq(b->see, "");
+    cr_assert_str_eq(b->hint, "");
+    cr_assert_eq(atomic_load(&b->no_hint), 0);
+}
+
+static void crashes_beside(void)
+{
+    struct program *p = start("crash", NULL);
+    program_wait(p);
+    test_fail("this", "that");
+}
+
+Test(harness, gives_no_hint_for_a_crash)
+{
+    const struct board *b = scenario(crashes_beside);
+    assert_verdict(b, BOARD_CRASHED);
+    cr_assert_eq(atomic_load(&b->no_hint), 1);
+}
+
 static void stops(void)
 {
     waits_for_end_of("stop");
@@ -318,7 +358,7 @@ static void threads_block(void)
     struct program *p = start("threads", "3");
     program_wait_blocked(p, "misbehave waits");
     if (process_threads(program_pid(p)) != 4)
-        test_fail(NULL, "4 threads", text("%zu", process_threads(program_pid(p))));
+        test_fail("4 threads", text("%zu", process_threads(program_pid(p))));
     program_close_input(p);
     expect_exit(p, 0);
 }
@@ -447,7 +487,7 @@ static void nothing_is_left(void)
 {
     expect_exit(start("exit", "0"), 0);
     if (wait_until_or_stuck(never, NULL, "a sign"))
-        test_fail(NULL, "false", "true");
+        test_fail("false", "true");
     wait_until(never, NULL, "a sign comes");
 }
 
@@ -487,7 +527,7 @@ static void crashes_while_read(void)
     struct program *p = start("crash", NULL);
     if (program_read_line(p, 1, NULL) == NULL) {
         program_wait(p);
-        test_fail(NULL, "a line", "the end of output");
+        test_fail("a line", "the end of output");
     }
 }
 
@@ -495,7 +535,7 @@ static void crash_is_expected(void)
 {
     struct program *p = start("crash", NULL);
     expect_killed(p, SIGSEGV);
-    test_fail(NULL, "something else", "it failed");
+    test_fail("something else", "it failed");
 }
 
 static void wrong_status(void)
@@ -541,7 +581,7 @@ static void leaves_zombies(void)
     struct program *p = start("zombies", "3");
     expect_exit(p, 0);
     if (program_orphans(p) != 3)
-        test_fail(NULL, "3", text("%d", program_orphans(p)));
+        test_fail("3", text("%d", program_orphans(p)));
     expect_no_orphans(p);
 }
 
@@ -585,11 +625,11 @@ static void floods(void)
 {
     struct program *p = start("flood", NULL);
     if (!program_wait_output(p, 1, 20 << 20))
-        test_fail(NULL, "20 MiB", "less");
+        test_fail("20 MiB", "less");
     size_t kept;
     program_output(p, 1, &kept);
     if (kept != 1 << 20)
-        test_fail(NULL, "1 MiB is kept", text("%zu", kept));
+        test_fail("1 MiB is kept", text("%zu", kept));
     program_close_output(p, 1);
     expect_killed(p, SIGPIPE);
 }
@@ -610,7 +650,7 @@ static void keeps_head_and_tail(void)
     const char *bytes = program_output(p, 1, &kept);
     if (kept != 1 << 20 || memcmp(bytes, "1\n2\n3\n", 6) != 0 ||
         memcmp(bytes + kept - 14, "399999\n400000\n", 14) != 0)
-        test_fail(NULL, "head and tail", quoted(bytes, kept, 100));
+        test_fail("head and tail", quoted(bytes, kept, 100));
 }
 
 Test(harness, keeps_head_and_tail_in_order)
@@ -630,7 +670,7 @@ static void closes_input(void)
     struct program *p = start("close-input", NULL);
     program_wait_blocked(p, "it sleeps");
     if (program_send(p, bytes, sizeof bytes) != 0 || !program_input_is_gone(p))
-        test_fail(NULL, "nothing is taken", "something was");
+        test_fail("nothing is taken", "something was");
 }
 
 static void takes_some(void)
@@ -642,7 +682,7 @@ static void takes_some(void)
     program_start(p);
     size_t n = program_send_some(p, bytes, sizeof bytes);
     if (n != 4096 || program_send_some(p, bytes, 1) != 0 || program_input_taken(p) != 4096)
-        test_fail(NULL, "4096", text("%zu", n));
+        test_fail("4096", text("%zu", n));
 }
 
 Test(harness, notices_who_does_not_read)
@@ -662,10 +702,10 @@ static void holds(void)
     program_start(p);
     program_wait_blocked(p, "a full pipe stops the writer");
     if (program_output_total(p, 1) != 0)
-        test_fail(NULL, "nothing is drained", "something was");
+        test_fail("nothing is drained", "something was");
     program_hold_output(p, 1, false);
     if (!program_wait_output(p, 1, 1 << 20))
-        test_fail(NULL, "it goes on", "it does not");
+        test_fail("it goes on", "it does not");
     program_signal(p, SIGKILL);
     program_wait(p);
 }
@@ -839,7 +879,7 @@ static void asks_for_a_socket(void)
         expect_exit(p, 0);
         size_t kept;
         if (strncmp(program_output(p, 1, &kept), "made", 4) == 0)
-            test_fail(NULL, "a refusal", "a socket");
+            test_fail("a refusal", "a socket");
     }
 }
 
@@ -984,7 +1024,7 @@ static void makes_something(void)
 static void makes_something_and_fails(void)
 {
     test_at_end(undo);
-    test_fail(NULL, "this", "that");
+    test_fail("this", "that");
 }
 
 Test(harness, undoes_what_a_test_has_made_however_it_ends)

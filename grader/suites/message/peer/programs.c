@@ -172,7 +172,7 @@ void expect_printed_bytes(struct program *p, const void *bytes, size_t len, cons
     size_t same = 0;
     while (same < kept && same < len && got[same] == ((const char *)bytes)[same])
         same++;
-    test_fail(NULL, text("%zu bytes on stdout: %s: %s", len, what, quoted(bytes, len, 160)),
+    test_fail(text("%zu bytes on stdout: %s: %s", len, what, quoted(bytes, len, 160)),
               kept == 0 ? text("nothing on stdout (%s)", errors_shown(p))
                         : text("%zu bytes, different from byte %zu on: %s", kept, same,
                                quoted(got, kept, 160)));

@@ -209,8 +209,7 @@ struct queue *queue_open(const char *path, const char *what)
 {
     mqd_t fd = mq_open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
     if (fd == (mqd_t)-1)
-        test_fail(NULL, what,
-                  text("the queue '%s': %s\n%s", path, strerror(errno), what_happened()));
+        test_fail(what, text("the queue '%s': %s\n%s", path, strerror(errno), what_happened()));
     return keep(path, fd);
 }
 
@@ -231,9 +230,9 @@ struct queue *queue_wait(struct program *p, const char *path, const char *what)
 {
     struct waiter w = {.p = p, .path = path};
     if (!wait_until_or_stuck(came_or_ended, &w, what))
-        test_fail(NULL, what, text("there is no queue '%s':\n%s", path, what_happened()));
+        test_fail(what, text("there is no queue '%s':\n%s", path, what_happened()));
     if (!queue_there(path))
-        test_fail(NULL, what, text("there is no queue '%s': %s", path, what_happened()));
+        test_fail(what, text("there is no queue '%s': %s", path, what_happened()));
     return queue_open(path, what);
 }
 
@@ -302,7 +301,7 @@ void queue_wait_count(const struct queue *q, long count, const char *what)
     struct waiter w = {.q = q, .count = count};
     if (!wait_until_or_stuck(has_count, &w, what))
         test_fail(
-            NULL, text("%s: %ld messages in '%s'", what, count, q->path),
+            text("%s: %ld messages in '%s'", what, count, q->path),
             text("%ld, and nothing happens any more:\n%s", queue_count(q), describe_waiting()));
 }
 
@@ -356,7 +355,7 @@ struct letter queue_take(struct queue *q, const char *what)
         if (poll(&soon, 1, SOON_MS) > 0)
             continue;
         if (!wait_until_or_stuck(has_message, q, what))
-            test_fail(NULL, text("%s: a message in '%s'", what, q->path),
+            test_fail(text("%s: a message in '%s'", what, q->path),
                       text("nothing in it, and nothing happens any more:\n%s", what_happened()));
     }
     return l;

@@ -144,7 +144,7 @@ void expect_status(struct program *p, int status, const char *expected)
         hint = ": pipeline itself must not die of a reader that is gone";
     else if (WIFSIGNALED(got))
         hint = ": the signal of a stage is 128+N as pipeline's exit status, not its own death";
-    test_fail(NULL, full, text("%s%s (%s)", status_sentence(got), hint, errors_shown(p)));
+    test_fail(full, text("%s%s (%s)", status_sentence(got), hint, errors_shown(p)));
 }
 
 struct left {
@@ -185,7 +185,7 @@ void expect_bytes(struct program *p, const void *bytes, size_t len, const char *
     size_t same = 0;
     while (same < kept && same < len && got[same] == ((const char *)bytes)[same])
         same++;
-    test_fail(NULL, text("%s: %s", expected, quoted(bytes, len, 120)),
+    test_fail(text("%s: %s", expected, quoted(bytes, len, 120)),
               total == 0 ? text("no output at all (%s)", errors_shown(p))
                          : text("%" PRIu64 " bytes instead of %zu, different from byte %zu on: %s",
                                 total, len, same, quoted(got, kept, 120)));
@@ -203,8 +203,7 @@ void expect_links(struct program *p, const uint64_t *counts, size_t count)
     const char *got = program_output(p, 2, &kept);
     if (kept == len && memcmp(got, want, len) == 0)
         return;
-    test_fail(NULL,
-              count == 0 ? "no line on stderr: there is no link"
+    test_fail(count == 0 ? "no line on stderr: there is no link"
                          : text("on stderr one line a link, in order, each with what went through "
                                 "it: %s",
                                 quoted(want, len, 400)),

@@ -112,7 +112,7 @@ static void survive_cuts(void)
 static void check_whole(void)
 {
     if (cut_off)
-        test_fail(NULL, "an object keeps its length, or grows: others have mapped all of it",
+        test_fail("an object keeps its length, or grows: others have mapped all of it",
                   "it was made shorter, and the grader, who has it mapped, got SIGBUS");
 }
 
@@ -179,13 +179,12 @@ struct segment *segment_open(const char *name, const char *what)
     int fd = shm_open(with_slash(name), O_RDWR, 0);
     act_as_ourselves();
     if (fd < 0)
-        test_fail(NULL, what, text("there is no object '%s' in /dev/shm", name));
+        test_fail(what, text("there is no object '%s' in /dev/shm", name));
     struct segment *s = segment_new(name, fd);
     size_t size = segment_size(s);
     if (size < HEADER_SIZE)
-        test_fail(
-            NULL, what,
-            text("the object has %zu bytes; the header alone needs %d", size, (int)HEADER_SIZE));
+        test_fail(what, text("the object has %zu bytes; the header alone needs %d", size,
+                             (int)HEADER_SIZE));
     map(s, size);
     return s;
 }
@@ -287,7 +286,7 @@ int sem_value(const struct segment *s, enum field at)
 void sem_give(struct segment *s, enum field at)
 {
     if (sem_post(semaphore(s, at)) != 0)
-        test_fail(NULL, text("'%s' has a value that can be raised", semaphore_name(at)),
+        test_fail(text("'%s' has a value that can be raised", semaphore_name(at)),
                   text("sem_post: %s", strerror(errno)));
     check_whole();
 }
@@ -342,9 +341,8 @@ unsigned char *segment_item(struct segment *s, uint64_t n)
     const char *what = "the ring's 'capacity' is 1 to 1048576, and its object is long enough for "
                        "so many items";
     if (capacity < 1 || capacity > CAPACITY_MAX || segment_size(s) < ring_bytes(capacity))
-        test_fail(
-            NULL, what,
-            text("capacity %" PRIu32 ", and %zu bytes in the object", capacity, segment_size(s)));
+        test_fail(what, text("capacity %" PRIu32 ", and %zu bytes in the object", capacity,
+                             segment_size(s)));
     if (s->mapped < ring_bytes(capacity))
         map(s, segment_size(s));
     return s->at + AT_ITEM + (n % capacity) * ITEM_SIZE;
@@ -365,9 +363,8 @@ static const char *item_read(struct segment *s, uint64_t n, size_t *len, const c
     uint32_t length;
     memcpy(&length, item, sizeof length);
     if (length > ITEM_MAX)
-        test_fail(NULL, what,
-                  text("item %" PRIu64 " has the length %" PRIu32 ", more than %d", n, length,
-                       (int)ITEM_MAX));
+        test_fail(what, text("item %" PRIu64 " has the length %" PRIu32 ", more than %d", n, length,
+                             (int)ITEM_MAX));
     char *bytes = (char *)text("%*s", (int)length, "");
     memcpy(bytes, item + sizeof length, length);
     bytes[length] = '\0';
@@ -385,7 +382,7 @@ void expect_item(struct segment *s, uint64_t n, const void *bytes, size_t len, c
              n % (capacity > 0 ? capacity : 1), len, quoted(bytes, len, 60));
     const char *got = item_read(s, n, &got_len, expected);
     if (got_len != len || memcmp(got, bytes, len) != 0)
-        test_fail(NULL, expected, text("%zu bytes: %s", got_len, quoted(got, got_len, 60)));
+        test_fail(expected, text("%zu bytes: %s", got_len, quoted(got, got_len, 60)));
 }
 
 void segment_append(struct segment *s, const void *bytes, size_t len)
@@ -520,7 +517,7 @@ void expect_unchanged(struct segment *s, const struct snapshot *before, const ch
         if (at == FIELDS_END)
             at = AT_ITEM;
         if (at < size && s->at[at] != before->bytes[at])
-            test_fail(NULL, what, text("%s has changed", place_of(at)));
+            test_fail(what, text("%s has changed", place_of(at)));
     }
 }
 

@@ -141,7 +141,7 @@ void wait_field(struct segment *s, enum field at, uint64_t value, struct program
     } else if (!came) {
         got = text("%s, and nothing happens any more:\n%s", got, describe_waiting());
     }
-    test_fail(NULL, expected, got);
+    test_fail(expected, got);
 }
 
 void wait_sem(struct segment *s, enum field at, int value, struct program *p, const char *what)
@@ -201,9 +201,8 @@ void expect_waits(struct program *p, const char *what)
     if (program_has_ended(p)) {
         size_t kept;
         const char *said = program_output(p, 2, &kept);
-        test_fail(NULL, what,
-                  text("it ended: %s%s", status_sentence(program_wait(p)),
-                       kept > 0 ? text(", and said %s", quoted(said, kept, 160)) : ""));
+        test_fail(what, text("it ended: %s%s", status_sentence(program_wait(p)),
+                             kept > 0 ? text(", and said %s", quoted(said, kept, 160)) : ""));
     }
     EXPECT(!sleeps_for_a_time(p), what,
            "it sleeps for a time, to look again afterwards: that is polling; sem_wait() returns "
@@ -258,9 +257,8 @@ void expect_line(struct program *p, const void *bytes, size_t len)
                                 quoted(bytes, len, 80));
     const char *got = program_read_line(p, 1, &got_len);
     if (got == NULL)
-        test_fail(NULL, expected,
-                  text("no line: the consumer's output has ended (%s)",
-                       status_sentence(program_wait(p))));
+        test_fail(expected, text("no line: the consumer's output has ended (%s)",
+                                 status_sentence(program_wait(p))));
     EXPECT(got_len == len && memcmp(got, bytes, len) == 0, expected,
            text("%zu bytes: %s", got_len, quoted(got, got_len, 80)));
 }
@@ -308,15 +306,14 @@ static void mark_items(struct program *p, int who, int producers, int each, char
         const char *word = text("%.*s", (int)((stop != NULL ? stop : end) - line), line);
         if (stop == NULL || sscanf(word, "%d %d%n", &i, &n, &used) != 2 ||
             used != (int)strlen(word) || i < 0 || i >= producers || n < 0 || n >= each)
-            test_fail(NULL, expected,
+            test_fail(expected,
                       text("consumer %d printed a line that nobody sent: %s", who + 1,
                            quoted(line, (size_t)((stop != NULL ? stop : end) - line), 80)));
         if (seen[i * each + n])
-            test_fail(NULL, expected, text("item %d of producer %d came out twice", n, i + 1));
+            test_fail(expected, text("item %d of producer %d came out twice", n, i + 1));
         if (n <= last[i])
-            test_fail(NULL, expected,
-                      text("consumer %d printed item %d of producer %d after item %d", who + 1, n,
-                           i + 1, last[i]));
+            test_fail(expected, text("consumer %d printed item %d of producer %d after item %d",
+                                     who + 1, n, i + 1, last[i]));
         last[i] = n;
         seen[i * each + n] = 1;
         line = stop + 1;

@@ -67,7 +67,7 @@ static int next_stop(pid_t pid)
         if (got == pid)
             return status;
         if (got < 0 || clock_ns() - begun > LONGEST_S * NS_PER_S)
-            test_fail(NULL, "ring create ends, and waits for nobody",
+            test_fail("ring create ends, and waits for nobody",
                       got < 0 ? "it is gone" : "it waits in the middle of its work");
         if (turn < SPINS)
             sched_yield();
