@@ -272,9 +272,10 @@ void wait_quiet_or_end(struct program *p, const char *what)
 {
     struct quiet q = {.p = p, .cpu_from = -1};
     wait_until(is_quiet, &q, what);
-    if (q.busy)
+    if (q.busy) {
         atomic_store(&harness.board->no_hint, 1);
-    test_fail(what, "it does not come to rest: it goes on burning processor time");
+        test_fail(what, "it does not come to rest: it goes on burning processor time");
+    }
     if (q.polls)
         test_fail(what, "it wakes up again and again although nothing happens");
 }

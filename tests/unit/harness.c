@@ -301,6 +301,32 @@ Test(harness, says_what_a_failure_is_about)
     cr_assert_eq(atomic_load(&b->no_hint), 0);
 }
 
+static void comes_to_rest(void)
+{
+    struct program *p = start("close-input", NULL);
+    wait_quiet(p, "misbehave waits");
+    program_signal(p, SIGKILL);
+    program_wait(p);
+}
+
+Test(harness, sees_that_a_program_is_at_rest)
+{
+    assert_verdict(scenario(comes_to_rest), BOARD_PASSED);
+}
+
+static void never_rests(void)
+{
+    wait_quiet(start("spin", NULL), "misbehave waits");
+}
+
+Test(harness, sees_that_a_program_never_rests)
+{
+    const struct board *b = scenario(never_rests);
+    assert_verdict(b, BOARD_FAILED);
+    assert_says(b->got, "burning processor time");
+    cr_assert_eq(atomic_load(&b->no_hint), 1);
+}
+
 static void crashes_beside(void)
 {
     struct program *p = start("crash", NULL);

@@ -280,7 +280,21 @@ void expect_queue(const struct queue *q, long capacity, const char *who)
 
 void expect_gone(const char *path, const char *why)
 {
+    static const struct about reply = {
+        "Step 6: rendezvous",
+        "A reply queue is its sender's: whoever has made it removes its name on every way to the "
+        "end. Which function comes last on all of them?"};
+    static const struct about link = {
+        "Step 3: direct links",
+        "A link is removed by its receiver, on every way to the end of it: which function comes "
+        "last on all of them? mq_close() leaves the name."};
+    size_t len = strlen(path), dots = 0;
+    for (const char *at = path; *at != '\0'; at++)
+        dots += *at == '.';
+    bool of_reply = len > strlen(".reply") && strcmp(path + len - strlen(".reply"), ".reply") == 0;
+    const struct about *before = test_about(of_reply ? &reply : dots == 2 ? &link : NULL);
     EXPECT(!queue_there(path), text("the queue '%s' is gone: %s", path, why), "it is still there");
+    test_about(before);
 }
 
 void expect_count(const struct queue *q, long count, const char *why)

@@ -325,9 +325,15 @@ static void wait_token(struct segment *s, enum field at, const char *what)
 
 void segment_lock(struct segment *s)
 {
+    static const struct about waiting = {
+        "Step 4: waiting",
+        "Byte 40 of the ring is mutex, 72 is items, 104 is spaces: who waits at one of the last "
+        "two and still holds mutex? Or does somebody take it and never post it?"};
+    const struct about *before = test_about(&waiting);
     wait_token(s, AT_MUTEX,
                "'mutex' can be had: whoever takes it posts it again, and nobody waits "
                "for anything else meanwhile");
+    test_about(before);
 }
 
 void segment_unlock(struct segment *s)

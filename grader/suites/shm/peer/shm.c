@@ -14,6 +14,23 @@
 
 enum { PRODUCERS_MAX = 8, FUTEX_TIMEOUT_ARGUMENT = 3 };
 
+/* What checks are about that tests of several steps make. */
+static const struct about attaching = {
+    "Step 3: put and take",
+    "A producer attaches before it reads its input. Does ring_attach() count it under mutex, and "
+    "post mutex again?"};
+static const struct about waiting = {
+    "Step 4: waiting",
+    "Whoever waits for an item or a space holds nothing that is needed to bring one. In which "
+    "order are the two semaphores waited for?"};
+static const struct about polling = {
+    "Step 4: waiting",
+    "sem_wait() returns when there is something to do, and not before: what is the time-out for?"};
+static const struct about ending = {
+    "Step 5: the end of the stream",
+    "A consumer ends when it gets a token and finds the ring empty and closed. Who posts that "
+    "token, how often, and what does each consumer do with it?"};
+
 /* ---- programs ---- */
 
 static struct program *start(const char *program, const char *a, const char *b, const char *c)
@@ -151,7 +168,9 @@ void wait_sem(struct segment *s, enum field at, int value, struct program *p, co
 
 void wait_attached(struct segment *s, uint32_t producers, struct program *p)
 {
+    const struct about *before = test_about(&attaching);
     wait_field(s, AT_PRODUCERS, producers, p, "a producer that starts attaches itself");
+    test_about(before);
 }
 
 /* Reads /proc/PID/NAME with the slot's ids, to whom alone it may be open. */
@@ -204,9 +223,11 @@ void expect_waits(struct program *p, const char *what)
         test_fail(what, text("it ended: %s%s", status_sentence(program_wait(p)),
                              kept > 0 ? text(", and said %s", quoted(said, kept, 160)) : ""));
     }
+    const struct about *before = test_about(&polling);
     EXPECT(!sleeps_for_a_time(p), what,
            "it sleeps for a time, to look again afterwards: that is polling; sem_wait() returns "
            "when there is something to do, and not before");
+    test_about(before);
 }
 
 /* ---- expectations ---- */
@@ -215,6 +236,13 @@ void expect_success(struct program *p)
 {
     expect_exit(p, 0);
     expect_errors_empty(p);
+}
+
+void expect_end(struct program *c)
+{
+    const struct about *before = test_about(&ending);
+    expect_success(c);
+    test_about(before);
 }
 
 void expect_failure(struct program *p, const char *why)
@@ -242,11 +270,13 @@ void expect_sem(const struct segment *s, enum field at, int value, const char *w
 
 void expect_mutex_free(const struct segment *s, const char *when)
 {
+    const struct about *before = test_about(&waiting);
     EXPECT(sem_value(s, AT_MUTEX) == 1,
            text("'mutex' is free (its value is 1) %s: whoever waits for something else does not "
                 "hold it, for nobody could bring what is waited for",
                 when),
            text("its value is %d", sem_value(s, AT_MUTEX)));
+    test_about(before);
 }
 
 void expect_line(struct program *p, const void *bytes, size_t len)

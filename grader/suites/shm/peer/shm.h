@@ -42,6 +42,8 @@ void expect_waits(struct program *p, const char *what);
 
 /* Exit 0, nothing on stderr. */
 void expect_success(struct program *p);
+/* The same of a consumer that learns of the end of the stream. */
+void expect_end(struct program *consumer);
 /* Exit 1, a line on stderr, nothing on stdout; `why` as in "the ring is closed". */
 void expect_failure(struct program *p, const char *why);
 /* The field's or the semaphore's value at this moment. */

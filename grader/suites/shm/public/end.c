@@ -47,7 +47,7 @@ TEST(attach, closed, "a producer that comes after the close is refused and chang
     expect_sem(s, AT_ITEMS, 2, "the end is told once: one item, and one more");
     expect_sem(s, AT_MUTEX, 1, "a producer that is refused lets 'mutex' go");
     struct program *c = consumer(s->name);
-    expect_success(c);
+    expect_end(c);
     expect_output_text(c, text("%s\n", line));
 }
 
@@ -69,7 +69,7 @@ TEST(end, several_consumers,
     segment_detach(s);
     uint64_t printed = 0;
     for (int i = 0; i < 3; i++) {
-        expect_success(c[i]);
+        expect_end(c[i]);
         program_wait_output_end(c[i], 1);
         printed += program_output_total(c[i], 1);
     }
@@ -77,7 +77,7 @@ TEST(end, several_consumers,
            text("%d bytes of output in all", (int)printed));
     expect_sem(s, AT_ITEMS, 1, "each consumer posts the token of the end back, for the next one");
     struct program *later = consumer(s->name);
-    expect_success(later);
+    expect_end(later);
     expect_no_output(later);
     expect_sem(s, AT_ITEMS, 1, "each consumer posts the token of the end back, for the next one");
 }
