@@ -188,6 +188,8 @@ size_t observe_own_children(pid_t *pids, size_t max); /* of the worker, over all
 /* Fails the test when a program that must stay itself has become another one, or one that carries
  * bytes lets them pass by. */
 void observe_promises(void);
+/* Calls `each` for every task of `pid`, until it returns false. */
+void observe_tasks(pid_t pid, bool (*each)(pid_t tid, void *context), void *context);
 /* Reads /proc/PID/NAME into `text`, ended by a NUL; its length, 0 when it is gone. */
 size_t observe_read(char *text, size_t size, pid_t pid, const char *name);
 /* Takes the ids of `pid` for what the file system and /proc check; back with observe_as_before().

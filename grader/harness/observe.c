@@ -78,8 +78,7 @@ char process_state(pid_t pid)
 
 /* ---- who is there ---- */
 
-/* Calls `each` for every task of `pid`, until it returns false. */
-static void each_task(pid_t pid, bool (*each)(pid_t tid, void *context), void *context)
+void observe_tasks(pid_t pid, bool (*each)(pid_t tid, void *context), void *context)
 {
     char path[64];
     observe_path(path, pid, "task");
@@ -176,7 +175,7 @@ static size_t children_of(pid_t pid, bool single, pid_t *pids, size_t max)
     else if (single)
         children_of_task(pid, &c);
     else
-        each_task(pid, children_of_task, &c);
+        observe_tasks(pid, children_of_task, &c);
     return c.count;
 }
 
@@ -228,7 +227,7 @@ static bool count_task(pid_t tid, void *context)
 size_t process_threads(pid_t pid)
 {
     size_t count = 0;
-    each_task(pid, count_task, &count);
+    observe_tasks(pid, count_task, &count);
     return count;
 }
 
@@ -279,7 +278,7 @@ static bool sample_process(pid_t pid, struct activity *a)
         return true;
     }
     struct task_walk w = {pid, a};
-    each_task(pid, sample_task, &w);
+    observe_tasks(pid, sample_task, &w);
     return false;
 }
 
@@ -305,7 +304,7 @@ long process_switches(pid_t pid)
 {
     struct activity a = {.all_asleep = true};
     struct task_walk w = {pid, &a};
-    each_task(pid, sample_task, &w);
+    observe_tasks(pid, sample_task, &w);
     return (long)a.switches;
 }
 

@@ -57,6 +57,13 @@ struct activity activity_sample(pid_t root);
 bool activity_same(const struct activity *a, const struct activity *b);
 
 /*
+ * Whether a task of `pid` or of its descendants sleeps in the kernel for a time of a minute or less
+ * (nanosleep, poll with a time-out, sem_timedwait, ...): it will look again by itself. To be asked
+ * while all of them are asleep.
+ */
+bool process_sleeps_for_a_time(pid_t pid);
+
+/*
  * One line a process for a student: "pipeline waits for a child to end (wait4)",
  * "head waits for input on descriptor 0, a pipe whose write end is still open in: pipeline (4)".
  * For the message of a stuck test; no pids. The text lives until the test ends.

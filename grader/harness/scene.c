@@ -280,12 +280,22 @@ void wait_quiet_or_end(struct program *p, const char *what)
         test_fail(what, "it wakes up again and again although nothing happens");
 }
 
+void wait_asleep(struct program *p, const char *what)
+{
+    wait_quiet(p, what);
+    if (!process_sleeps_for_a_time(program_pid(p)))
+        return;
+    atomic_store(&harness.board->no_hint, 1);
+    test_fail(what, "it sleeps for a time, to look again afterwards: that is polling; a call that "
+                    "waits without a time-out returns when there is something to do");
+}
+
 void expect_idle(struct program *p, const char *when)
 {
-    wait_quiet(p,
-               text("%s sleeps in the kernel while %s: no loop that asks again and again, and no "
-                    "poll() that returns at once for an end that is closed",
-                    p->name, when));
+    wait_asleep(p,
+                text("%s sleeps in the kernel while %s: no loop that asks again and again, and no "
+                     "poll() that returns at once for an end that is closed",
+                     p->name, when));
 }
 
 void expect_same_peak(struct program *small, struct program *large)

@@ -76,7 +76,13 @@ int wait_for_end(struct program *p, const char *expected);
 void wait_quiet(struct program *p, const char *what);
 /* The same, or until `p` has ended. */
 void wait_quiet_or_end(struct program *p, const char *what);
-/* wait_quiet() as an expectation: no busy waiting while `when` ("both ends are silent"). */
+/*
+ * wait_quiet(), and it sleeps until somebody wakes it: it does not sleep for a time, to look again
+ * afterwards. Not for a program that has a time-out to keep.
+ */
+void wait_asleep(struct program *p, const char *what);
+/* wait_asleep() as an expectation: no busy waiting and no polling while `when` ("both ends are
+ * silent"). */
 void expect_idle(struct program *p, const char *when);
 /* Fails when the peak memory of `large` is more than 16 MiB over that of `small`. Both ended. */
 void expect_same_peak(struct program *small, struct program *large);

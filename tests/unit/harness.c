@@ -327,6 +327,56 @@ Test(harness, sees_that_a_program_never_rests)
     cr_assert_eq(atomic_load(&b->no_hint), 1);
 }
 
+static const char *const sleeps_in[] = {"nanosleep", "poll",      "ppoll",  "select",
+                                        "epoll",     "semaphore", "signal", "queue"};
+
+static bool sleeps_for_a_time(const char *what, const char *call, const char *seconds)
+{
+    struct program *p = program_new("misbehave");
+    program_args(p, what, call, seconds, NULL);
+    program_start(p);
+    wait_quiet(p, call);
+    bool timed = process_sleeps_for_a_time(program_pid(p));
+    program_signal(p, SIGKILL);
+    program_wait(p);
+    return timed;
+}
+
+static void sleeps_for_times(void)
+{
+    for (size_t i = 0; i < sizeof sleeps_in / sizeof sleeps_in[0]; i++) {
+        bool always = strcmp(sleeps_in[i], "nanosleep") == 0;
+        if (!sleeps_for_a_time("sleep-in", sleeps_in[i], "30"))
+            test_fail("it sleeps for 30 s", sleeps_in[i]);
+        if (!always && sleeps_for_a_time("sleep-in", sleeps_in[i], "-1"))
+            test_fail("it sleeps until it is woken", sleeps_in[i]);
+        if (!always && sleeps_for_a_time("sleep-in", sleeps_in[i], "1000000"))
+            test_fail("it sleeps for days", sleeps_in[i]);
+    }
+    if (!sleeps_for_a_time("thread-sleeps-in", "poll", NULL))
+        test_fail("one of its threads sleeps for 30 s", "it is not seen");
+}
+
+Test(harness, tells_who_sleeps_for_a_time)
+{
+    assert_verdict(scenario(sleeps_for_times), BOARD_PASSED);
+}
+
+static void is_not_asleep(void)
+{
+    struct program *p = program_new("misbehave");
+    program_args(p, "sleep-in", "poll", "30", NULL);
+    program_start(p);
+    wait_asleep(p, "misbehave waits");
+}
+
+Test(harness, sees_that_a_program_will_look_again)
+{
+    const struct board *b = scenario(is_not_asleep);
+    assert_verdict(b, BOARD_FAILED);
+    assert_says(b->got, "it sleeps for a time");
+}
+
 static void crashes_beside(void)
 {
     struct program *p = start("crash", NULL);

@@ -14,7 +14,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -49,6 +51,53 @@ static void wait_at_queue(const char *name)
     mq_unlink(name);
     if (mq_receive(queue, message, sizeof message, NULL) < 0)
         printf("%s\n", strerror(errno));
+}
+
+/* Sleeps in one call for so many seconds; -1: until it is woken. */
+static void sleep_in(const char *call, long seconds)
+{
+    struct timespec span = {.tv_sec = seconds}, moment, *end = seconds < 0 ? NULL : &moment;
+    sigset_t nothing;
+    sem_t semaphore;
+    char message[64];
+    sigemptyset(&nothing);
+    clock_gettime(CLOCK_REALTIME, &moment);
+    moment.tv_sec += seconds;
+    if (strcmp(call, "nanosleep") == 0) {
+        nanosleep(&span, NULL);
+    } else if (strcmp(call, "poll") == 0) {
+        poll(NULL, 0, seconds < 0 ? -1 : (int)seconds * 1000);
+    } else if (strcmp(call, "ppoll") == 0) {
+        ppoll(NULL, 0, seconds < 0 ? NULL : &span, NULL);
+    } else if (strcmp(call, "select") == 0) {
+        struct timeval time = {.tv_sec = seconds};
+        select(0, NULL, NULL, NULL, seconds < 0 ? NULL : &time);
+    } else if (strcmp(call, "epoll") == 0) {
+        struct epoll_event event;
+        epoll_wait(epoll_create1(0), &event, 1, seconds < 0 ? -1 : (int)seconds * 1000);
+    } else if (strcmp(call, "semaphore") == 0) {
+        sem_init(&semaphore, 0, 0);
+        if (end == NULL)
+            sem_wait(&semaphore);
+        else
+            sem_timedwait(&semaphore, end);
+    } else if (strcmp(call, "signal") == 0) {
+        sigtimedwait(&nothing, NULL, seconds < 0 ? NULL : &span);
+    } else if (strcmp(call, "queue") == 0) {
+        struct mq_attr attributes = {.mq_maxmsg = 1, .mq_msgsize = sizeof message};
+        char name[32];
+        snprintf(name, sizeof name, "/unit-%d", (int)getpid());
+        mqd_t queue = mq_open(name, O_RDWR | O_CREAT | O_EXCL, 0600, &attributes);
+        mq_unlink(name);
+        mq_timedreceive(queue, message, sizeof message, NULL, end);
+    }
+    printf("%s\n", strerror(errno));
+}
+
+static void *sleep_in_thread(void *call)
+{
+    sleep_in(call, 30);
+    return NULL;
 }
 
 static void spin(void)
@@ -295,7 +344,13 @@ int main(int argc, char **argv)
         wait_at_semaphore(arg);
     else if (strcmp(what, "wait-at-queue") == 0)
         wait_at_queue(arg);
-    else if (strcmp(what, "nap") == 0)
+    else if (strcmp(what, "sleep-in") == 0)
+        sleep_in(arg, argc > 3 ? atol(argv[3]) : -1);
+    else if (strcmp(what, "thread-sleeps-in") == 0) {
+        pthread_t thread;
+        pthread_create(&thread, NULL, sleep_in_thread, argv[2]);
+        sleep_forever();
+    } else if (strcmp(what, "nap") == 0)
         poll_with_sleeps();
     else if (strcmp(what, "stop") == 0)
         raise(SIGSTOP);

@@ -21,6 +21,7 @@ enum { PROGRAMS_KEPT = 4 };
 static struct {
     struct program *p;
     const char *name;
+    bool timed; /* it was given --timeout */
 } programs[PROGRAMS_KEPT];
 static size_t program_count; /* all of this test */
 
@@ -33,7 +34,23 @@ static void remember(struct program *p, const char *called)
 {
     test_at_end(forget_programs);
     programs[program_count % PROGRAMS_KEPT].p = p;
+    programs[program_count % PROGRAMS_KEPT].timed = false;
     programs[program_count++ % PROGRAMS_KEPT].name = called;
+}
+
+static void remember_word(const char *word)
+{
+    if (strcmp(word, "--timeout") == 0)
+        programs[(program_count - 1) % PROGRAMS_KEPT].timed = true;
+}
+
+/* Whether it has a time-out to keep; of one that is forgotten nobody knows. */
+static bool is_timed(const struct program *p)
+{
+    for (size_t i = 0; i < program_count && i < PROGRAMS_KEPT; i++)
+        if (programs[i].p == p)
+            return programs[i].timed;
+    return true;
 }
 
 static struct program *command_of(const char *words)
@@ -45,6 +62,7 @@ static struct program *command_of(const char *words)
             remember(p = program_new(w), w);
         else
             program_arg(p, strcmp(w, "''") == 0 ? "" : w);
+        remember_word(w);
     }
     return p;
 }
@@ -196,7 +214,10 @@ void expect_line(struct program *p, const char *line, const char *what)
 
 void expect_blocked(struct program *p, const char *why)
 {
-    wait_quiet(p, why);
+    if (is_timed(p))
+        wait_quiet(p, why);
+    else
+        wait_asleep(p, why);
 }
 
 void expect_timeout(struct program *p, int64_t since_ns, int ms, const char *why)

@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { PRODUCERS_MAX = 8, FUTEX_TIMEOUT_ARGUMENT = 3 };
+enum { PRODUCERS_MAX = 8 };
 
 /* What checks are about that tests of several steps make. */
 static const struct about attaching = {
@@ -23,9 +23,6 @@ static const struct about waiting = {
     "Step 4: waiting",
     "Whoever waits for an item or a space holds nothing that is needed to bring one. In which "
     "order are the two semaphores waited for?"};
-static const struct about polling = {
-    "Step 4: waiting",
-    "sem_wait() returns when there is something to do, and not before: what is the time-out for?"};
 static const struct about ending = {
     "Step 5: the end of the stream",
     "A consumer ends when it gets a token and finds the ring empty and closed. Who posts that "
@@ -196,24 +193,6 @@ static size_t read_as_slot(struct program *p, const char *name, char *bytes, siz
     return len;
 }
 
-/* Sleeps until a time has passed, in nanosleep or with a time-out: it asks again and again. */
-static bool sleeps_for_a_time(struct program *p)
-{
-    char line[512];
-    if (read_as_slot(p, "syscall", line, sizeof line) == 0)
-        return false; /* this kernel does not tell */
-    char *at = line;
-    long number = strtol(line, &at, 10);
-    if (at == line)
-        return false;
-    if (number == SYS_nanosleep || number == SYS_clock_nanosleep)
-        return true;
-    unsigned long timeout = 0;
-    for (int i = 0; i <= FUTEX_TIMEOUT_ARGUMENT; i++)
-        timeout = strtoul(at, &at, 16);
-    return number == SYS_futex && timeout != 0;
-}
-
 void expect_waits(struct program *p, const char *what)
 {
     wait_quiet_or_end(p, what);
@@ -223,11 +202,7 @@ void expect_waits(struct program *p, const char *what)
         test_fail(what, text("it ended: %s%s", status_sentence(program_wait(p)),
                              kept > 0 ? text(", and said %s", quoted(said, kept, 160)) : ""));
     }
-    const struct about *before = test_about(&polling);
-    EXPECT(!sleeps_for_a_time(p), what,
-           "it sleeps for a time, to look again afterwards: that is polling; sem_wait() returns "
-           "when there is something to do, and not before");
-    test_about(before);
+    wait_asleep(p, what);
 }
 
 /* ---- expectations ---- */
