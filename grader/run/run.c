@@ -302,8 +302,8 @@ static void suite_ended(struct schedule *s, struct suite_process *p)
         s->failed = true;
         return;
     }
-    if (p->pool == &s->lone) /* others' turn now */
-        machine_share(&s->machine);
+    if (p->pool == &s->lone && !(s->alone_count && machine_may_keep(&s->machine)))
+        machine_share(&s->machine); /* others' turn now */
     /* Others may have had all that it could ask for: then it has ended none, and could start. */
     if (p->current)
         broken(s, suite_process_take_run(p), "the suite died");
@@ -384,7 +384,7 @@ static int schedule_open(struct schedule *s)
     s->suites[0] = course_suite(&g->course, g->manifest.lab, false);
     s->suites[1] = course_suite(&g->course, g->manifest.lab, true);
     s->filter = path_join(g->work, "filter.bpf");
-    machine_open(&s->machine);
+    machine_open(&s->machine, NULL);
     if (copy_tools(s))
         return -1;
     int wanted = g->options.jobs < 1 ? 1 : g->options.jobs;
