@@ -260,9 +260,20 @@ static enum mail_status reply_open(struct sender *sender)
     return MAIL_OK;
 }
 
+/* Whether a moment on CLOCK_REALTIME is over. */
+static bool has_passed(const struct timespec *moment)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return now.tv_sec > moment->tv_sec ||
+           (now.tv_sec == moment->tv_sec && now.tv_nsec >= moment->tv_nsec);
+}
+
 /*
  * Waits for the ACK with this id. Whatever else comes into our reply queue is thrown away, and does
- * not make the wait longer: there is one deadline for all of it.
+ * not make the wait longer: there is one deadline for all of it. A call that finds a message takes
+ * it whatever the deadline is, so after each of them we look at the clock ourselves.
  */
 static enum mail_status wait_for_ack(struct sender *sender, uint32_t id)
 {
@@ -282,6 +293,8 @@ static enum mail_status wait_for_ack(struct sender *sender, uint32_t id)
             return MAIL_TIMEOUT;
         if (size < 0 && errno != EINTR)
             return MAIL_SYSTEM;
+        if (ms != MAIL_FOR_EVER && has_passed(&deadline))
+            return MAIL_TIMEOUT;
     }
 }
 

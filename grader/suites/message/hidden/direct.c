@@ -20,6 +20,22 @@ TEST(direct, senders_append, "a sender that finds the link uses it, with what is
     expect_next(q, letter(DATA, 1, from, b), "each msend counts its ids from 1");
     expect_next(q, letter(DATA, 2, from, c), "each msend counts its ids from 1");
     expect_count(q, 0, "three lines are three messages");
+
+    /* Names as long as they may be, alike but for the last character. */
+    const char *froms[2], *tos[2];
+    longest_names(&r, froms);
+    longest_names(&r, tos);
+    for (int i = 0; i < 2; i++) {
+        const char *link = link_of(froms[i], tos[i]);
+        p = run_with(text("%s\n%s\n", a, b), "msend --from %s --to %s", froms[i], tos[i]);
+        expect_status(p, 0, "both lines have been sent");
+        q = queue_open(link, "a link has all of both names, though they have 31 characters");
+        expect_next(q, letter(DATA, 1, froms[i], a), "the first line");
+        p = run("mrecv --from %s --to %s --count 1 -v", froms[i], tos[i]);
+        expect_status(p, 0, "one message has been received");
+        expect_printed(p, text("%s 2 0 %s\n", froms[i], b), "the second line");
+        expect_gone(link, "the receiver removes its link when it ends");
+    }
 }
 
 TEST(direct, removed_with_contents, "the receiver removes the link, with what is still in it")
@@ -82,5 +98,15 @@ TEST(direct, rendezvous, "--sync over a link: sender and receiver of the lab mee
     expect_status(sender, 0, "both messages have been acknowledged");
     expect_printed(p, text("%s 1 0 %s\n%s 2 0 %s\n", from, a, from, b), "both messages");
     expect_gone(link_of(from, to), "the receiver removes its link when it ends");
+    expect_gone(reply_of(from), "the sender removes its reply queue when it ends");
+
+    sender = run_with(text("%s\n", a), "msend --from %s --to %s --sync", from, from);
+    queue_wait(sender, link_of(from, from), "msend makes the link: P and Q may be the same");
+    expect_blocked(sender, "msend waits for the receiver to come");
+    p = run("mrecv --from %s --to %s --count 1 -v", from, from);
+    expect_status(p, 0, "one message has been received");
+    expect_status(sender, 0, "the message has been acknowledged");
+    expect_printed(p, text("%s 1 0 %s\n", from, a), "the message");
+    expect_gone(link_of(from, from), "the receiver removes its link when it ends");
     expect_gone(reply_of(from), "the sender removes its reply queue when it ends");
 }

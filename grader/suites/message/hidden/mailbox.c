@@ -87,12 +87,16 @@ TEST(mailbox, foreign_size, "a queue of another message size is refused, and lef
     const int sizes[] = {LETTER_BYTES - 1, LETTER_BYTES + 1, 44, 4096};
     const char *said = word(&r), *me = name(&r);
 
+    queue_expected(reply_of(me));
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         const char *box = name(&r), *why = text("its messages have %d bytes, not 556", sizes[i]);
         struct queue *q = queue_make(box_of(box), 2, sizes[i]);
         queue_put_bytes(q, "something", 9, 0);
         struct program *p = run_with(text("%s\n", said), "msend --box %s --as %s", box, me);
         expect_failure(p, why);
+        p = run_with(text("%s\n", said), "msend --box %s --as %s --sync", box, me);
+        expect_failure(p, why);
+        expect_gone(reply_of(me), "there is nobody to answer");
         p = run("mrecv --box %s --count 1", box);
         expect_failure(p, why);
         expect_printed(p, "", "nothing, of a refused queue");

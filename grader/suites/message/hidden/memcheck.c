@@ -18,7 +18,11 @@ TEST(memcheck, unbounded, "what waited in an unbounded sender is given back")
     for (int i = 1; i <= 30; i++)
         input = text("%s%s %d\n", input, said, i);
 
-    struct queue *q = box_make(box, 2);
+    struct program *mbox = command("mbox create %s 2", box);
+    start_checked(mbox, "");
+    expect_status(mbox, 0, "the mailbox has been made");
+    expect_memory_clean(mbox);
+    struct queue *q = queue_open(box_of(box), "mbox create makes the queue of the mailbox");
     struct program *p = command("msend --box %s --as %s --unbounded", box, me);
     start_checked(p, input);
     queue_wait_count(q, 2, "the first lines are in the mailbox");
@@ -50,12 +54,17 @@ TEST(memcheck, malformed, "malformed messages make a receiver read nothing that 
     expect_printed(p, text("%s 3 0 %s\n", me, said), "the well-formed message");
     expect_error_lines(p, 4, "one for each malformed message");
     expect_memory_clean(p);
+    p = command("mbox destroy %s", box);
+    start_checked(p, "");
+    expect_status(p, 0, "the mailbox has been removed");
+    expect_memory_clean(p);
 }
 
 TEST(memcheck, answers, "a receiver that answers, and is then terminated, leaves nothing open")
 {
     struct random r = random_from_test();
     const char *box = name(&r), *me = name(&r), *a = word(&r), *b = word(&r);
+    const char *full = name(&r), *foreign = name(&r);
 
     struct queue *q = box_make(box, 10);
     struct queue *reply = queue_make(reply_of(me), 1, LETTER_BYTES);
@@ -67,10 +76,18 @@ TEST(memcheck, answers, "a receiver that answers, and is then terminated, leaves
     l = letter(SYNC, 2, me, b);
     queue_put(q, &l);
     expect_ack(reply, 2, "the answer to the second message");
+    /* Two that can't be answered: the reply queue is full, and has another message size. */
+    struct letter old = letter(ACK, 9, "grader", "");
+    queue_put(queue_make(reply_of(full), 1, LETTER_BYTES), &old);
+    queue_make(reply_of(foreign), 1, 64);
+    l = letter(SYNC, 3, full, a);
+    queue_put(q, &l);
+    l = letter(SYNC, 4, foreign, b);
+    queue_put(q, &l);
     queue_wait_count(q, 0, "the receiver takes all messages");
     expect_blocked(p, "mrecv waits for the next message");
     program_signal(p, SIGTERM);
     expect_status(p, 0, "SIGTERM ends a receiver cleanly");
-    expect_printed(p, text("%s\n%s\n", a, b), "both messages");
+    expect_printed(p, text("%s\n%s\n%s\n%s\n", a, b, a, b), "all four messages");
     expect_memory_clean(p);
 }

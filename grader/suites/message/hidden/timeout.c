@@ -1,8 +1,10 @@
 /* Time-outs: each single wait, and nothing but the wait. */
 #include "suites/message/peer/message.h"
+#include "suites/message/peer/trace.h"
 
 #include <fcntl.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "support/clock.h"
@@ -40,6 +42,32 @@ static size_t fill(int pipe_end)
     return filled;
 }
 
+/* Another receiver takes the message between the end of a poll() and what comes then. */
+static void another_was_faster(struct random *r)
+{
+    enum { MS = 600, SLEEPS_MS = 100, STOPS_MAX = 50 };
+    const char *box = name(r);
+    struct letter l = letter(DATA, 1, "grader", word(r)), taken;
+    struct trace_stop stop;
+
+    struct queue *q = box_make(box, 2);
+    int64_t start = clock_ns();
+    struct program *p = run("mrecv --box %s --timeout %d", box, MS);
+    wait_quiet_or_end(p, "mrecv waits while the mailbox is empty");
+    if (program_has_ended(p) || !trace_begin(p))
+        return;
+    /* Until it sleeps again. */
+    for (int i = 0; i < STOPS_MAX && trace_next(&stop, SLEEPS_MS); i++)
+        ;
+    queue_put(q, &l);
+    bool woken = trace_next(&stop, SLEEPS_MS), lost = woken && queue_take_now(q, &taken);
+    trace_end();
+    expect_timeout(p, start, MS,
+                   lost ? "another receiver has taken the message: it waits on, for another one"
+                        : "no second message has come in time");
+    expect_printed(p, lost ? "" : text("%s\n", (const char *)l.body), "what it has received");
+}
+
 TEST(timeout, each_wait_receive, "mrecv: time that was not spent waiting does not count")
 {
     enum { MS = 250, MESSAGES = 5 };
@@ -72,6 +100,7 @@ TEST(timeout, each_wait_receive, "mrecv: time that was not spent waiting does no
     EXPECT(n == (ssize_t)strlen(want) && memcmp(drained, want, strlen(want)) == 0,
            "all five messages are printed", quoted(drained, n > 0 ? (size_t)n : 0, 100));
     close(ends[0]);
+    another_was_faster(&r);
 }
 
 TEST(timeout, each_wait_send, "msend: the time runs while it waits for room, not for its input")
@@ -121,6 +150,29 @@ TEST(timeout, any_time, "a time is any number of milliseconds, also close to a f
     expect_printed(p, text("%s\n", said), "the message");
 }
 
+/* An ACK that is there before the sender can look for it: then it has not to wait for it. */
+static void answered_at_once(struct random *r)
+{
+    enum { SLEEPS_MS = 1000, STOPS_MAX = 1000 };
+    const char *box = name(r), *me = name(r), *said = word(r);
+    struct letter ack = letter(ACK, 1, "grader", "");
+    struct trace_stop stop;
+
+    struct queue *q = box_make(box, 2);
+    struct program *p = run("msend --box %s --as %s --sync --timeout 0", box, me);
+    wait_quiet(p, "msend waits for its input");
+    if (!trace_begin(p))
+        return;
+    program_send_some(p, text("%s\n", said), strlen(said) + 1);
+    for (int i = 0; i < STOPS_MAX && queue_count(q) == 0 && trace_next(&stop, SLEEPS_MS); i++)
+        ;
+    queue_put(queue_open(reply_of(me), "msend makes its reply queue before it sends"), &ack);
+    trace_end();
+    program_close_input(p);
+    expect_status(p, 0, "the ACK is there already when msend looks for it: nothing is waited for");
+    expect_next(q, letter(SYNC, 1, me, said), "the message");
+}
+
 TEST(timeout, zero, "a time of 0 does not wait, neither for room nor for an ACK")
 {
     struct random r = random_from_test();
@@ -138,6 +190,39 @@ TEST(timeout, zero, "a time of 0 does not wait, neither for room nor for an ACK"
     expect_next(q, letter(SYNC, 1, me, a), "the message stays in the queue");
     expect_count(q, 0, "nothing more is sent");
     expect_gone(reply_of(me), "the sender removes its reply queue when it ends");
+    answered_at_once(&r);
+}
+
+/*
+ * The wait for room takes part of the time, the wait for the ACK has all of it once more. Where the
+ * machine was too slow to make room in time, again with twice the time.
+ */
+static void two_waits(struct random *r)
+{
+    enum { MS = 400, PASSES = MS / 2 };
+    const char *box = name(r), *me = name(r), *said = word(r);
+    struct letter full = letter(DATA, 1, "grader", "");
+    struct queue *q = box_make(box, 1);
+    bool sent = false;
+
+    for (int ms = MS; !sent; ms *= 2) {
+        queue_put(q, &full);
+        int64_t start = clock_ns();
+        struct program *p =
+            run_with(text("%s\n", said), "msend --box %s --as %s --sync --timeout %d", box, me, ms);
+        wait_quiet_or_end(p, "msend waits while the mailbox is full");
+        let_pass(PASSES);
+        int64_t room = clock_ns();
+        expect_next(q, full, "the message that was there before");
+        expect_status(p, 3, "nobody has answered in time");
+        struct letter got, want = letter(SYNC, 1, me, said);
+        sent = queue_take_now(q, &got);
+        expect_timeout(
+            p, sent ? room : start, ms,
+            "the wait for room and the wait for the ACK are two, each with all the time");
+        if (sent)
+            expect_letter(&got, &want, "the line, as soon as there was room");
+    }
 }
 
 TEST(timeout, ack, "no ACK in time: 3, the message stays, nothing more is sent")
@@ -161,6 +246,8 @@ TEST(timeout, ack, "no ACK in time: 3, the message stays, nothing more is sent")
     expect_next(q, letter(SYNC, 1, me, a), "the message");
     expect_timeout(p, start, ms, "its receiver has died before it has answered");
     expect_count(q, 0, "the message is not sent again, and nothing more is");
+
+    two_waits(&r);
 
     p = run("mrecv --box %s --count 1", box);
     struct program *sender =

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "support/clock.h"
+
 TEST(unbounded, at_once, "while there is room a line goes out at once")
 {
     struct random r = random_from_test();
@@ -19,6 +21,24 @@ TEST(unbounded, at_once, "while there is room a line goes out at once")
     expect_next(q, letter(DATA, 2, me, b), "the second line");
     program_close_input(p);
     expect_status(p, 0, "the queue has taken everything");
+
+    /* The same on a link, and more than the link, a small pipe and msend.c can hold. */
+    enum { LINES = 200 };
+    const char *to = name(&r), *said = long_name(&r, 500);
+    p = command("msend --from %s --to %s --unbounded", me, to);
+    program_pipe_size(p, 4096);
+    program_start(p);
+    q = queue_wait(p, link_of(me, to), "msend makes the link");
+    program_send_text(p, text("%s 1\n", said));
+    expect_next(q, letter(DATA, 1, me, text("%s 1", said)), "the first line, over the link");
+    for (int i = 2; i <= LINES; i++)
+        EXPECT(program_send_text(p, text("%s %d\n", said, i)) > 0,
+               "msend --unbounded reads all of its input although the link is full", "it stopped");
+    expect_idle(p, "the link is full and its input is open and silent");
+    for (uint32_t i = 2; i <= LINES; i++)
+        expect_next(q, letter(DATA, i, me, text("%s %u", said, i)), "the lines, in their order");
+    program_close_input(p);
+    expect_status(p, 0, "the link has taken everything");
 }
 
 TEST(unbounded, silent_input, "what waits goes out as room appears, though the input is silent")
@@ -26,14 +46,25 @@ TEST(unbounded, silent_input, "what waits goes out as room appears, though the i
     enum { LINES = 9 };
     struct random r = random_from_test();
     const char *box = name(&r), *me = name(&r), *said = word(&r);
+    size_t lens[LINES] = {0, 1, 511, 512, 512, 512, 257, 300, 512};
+    unsigned char bodies[LINES][BODY_BYTES + 1];
+    random_shuffle(&r, lens, LINES, sizeof *lens);
+    for (int i = 0; i < LINES; i++) {
+        random_line_bytes(&r, bodies[i], lens[i]);
+        if (lens[i] > 2) /* bytes that end a text, or are no part of one */
+            memcpy(bodies[i], (unsigned char[]){0, 255, '\r'}, 3);
+        bodies[i][lens[i]] = '\n';
+    }
 
     struct queue *q = box_make(box, 2);
     struct program *p = run("msend --box %s --as %s --unbounded", box, me);
-    for (int i = 1; i <= LINES; i++)
-        program_send_text(p, text("%s %d\n", said, i));
+    for (int i = 0; i < LINES; i++)
+        program_send(p, bodies[i], lens[i] + 1);
     expect_idle(p, "the queue is full and its input is open and silent");
     for (uint32_t i = 1; i <= LINES; i++) {
-        expect_next(q, letter(DATA, i, me, text("%s %u", said, i)), "the lines, in their order");
+        expect_next(q, letter_bytes(DATA, i, me, bodies[i - 1], lens[i - 1]),
+                    text("the lines, in their order: line %u, of %zu bytes, whatever they are", i,
+                         lens[i - 1]));
         queue_wait_count(q, LINES - (long)i < 2 ? LINES - (long)i : 2,
                          "what waits goes out as soon as there is room");
     }
@@ -66,6 +97,72 @@ TEST(unbounded, both_at_once, "room and a new line at once: what waits still goe
     expect_status(p, 0, "the queue has taken everything");
 }
 
+/* Waiting for a sender to have kept what it was given, at whatever cost. */
+struct keeping {
+    struct program *p;
+    double limit; /* of its processor time in all, in seconds */
+    struct activity last;
+    int64_t since;
+};
+
+/* It sleeps, has ended, or has cost too much. */
+static bool has_kept(void *context)
+{
+    struct keeping *k = context;
+    pid_t pid = program_pid(k->p);
+    struct activity now = activity_sample(pid);
+    int64_t time = clock_ns();
+    if (program_has_ended(k->p) || process_cpu_seconds(pid) > k->limit)
+        return true;
+    if (now.all_asleep && k->since != 0 && activity_same(&now, &k->last))
+        return time - k->since >= BLOCKED_MS * (int64_t)NS_PER_MS;
+    k->last = now;
+    k->since = time;
+    return false;
+}
+
+/*
+ * Many more: what it costs to keep a line does not grow with the lines that wait. A walk through
+ * all of them would make the last lines eleven times as dear as the first ones.
+ */
+static void keeps_more(struct random *r)
+{
+    enum { PARTS = 6, PART = 10000, TIMES_MAX = 5, LOOKED_AT = 100 };
+    const double little = 0.3, no_limit = 1000; /* seconds of processor time */
+    const char *box = name(r), *me = name(r);
+    char *input = (char *)text("%*s", PART * 12, "");
+    double first = 0, before = 0;
+
+    struct queue *q = box_make(box, 10);
+    struct program *p = run("msend --box %s --as %s --unbounded", box, me);
+    for (int part = 0; part < PARTS; part++) {
+        double most = part == 0                    ? no_limit
+                      : TIMES_MAX * first > little ? TIMES_MAX * first
+                                                   : little;
+        struct keeping k = {.p = p, .limit = before + most};
+        size_t len = 0;
+        for (int i = 1; i <= PART; i++)
+            len += (size_t)sprintf(input + len, "%d\n", part * PART + i);
+        bool taken = program_send(p, input, len) == len;
+        wait_until(has_kept, &k, "msend keeps the lines that the queue can't hold");
+        EXPECT(taken && !program_has_ended(p),
+               text("msend --unbounded keeps what the queue can't hold, %d lines", PARTS * PART),
+               text("it stopped after more than %d lines (%s)", part * PART, errors_shown(p)));
+        double spent = process_cpu_seconds(program_pid(p)) - before;
+        EXPECT(spent <= most, "to keep one more line costs the same, however many lines wait",
+               text("%d lines took %.2f s of processor time when none waited, and more than %.2f s "
+                    "when %d did",
+                    PART, first, most, part * PART));
+        before += spent;
+        first = part == 0 ? spent : first;
+    }
+    expect_idle(p, "the queue is full and its input is silent");
+    for (int i = 1; i <= LOOKED_AT; i++)
+        expect_next(q, letter(DATA, (uint32_t)i, me, text("%d", i)), "all lines, in their order");
+    program_signal(p, SIGKILL);
+    expect_killed(p, SIGKILL);
+}
+
 TEST(unbounded, many, "20,000 lines wait in the sender and go out in order")
 {
     enum { LINES = 20000, LOOKED_AT = 3000 };
@@ -95,6 +192,7 @@ TEST(unbounded, many, "20,000 lines wait in the sender and go out in order")
     EXPECT(kept == len - skipped && memcmp(got, input + skipped, kept) == 0,
            "the receiver prints the rest of the lines, in their order",
            text("%zu of %zu bytes, or others", kept, len - skipped));
+    keeps_more(&r);
 }
 
 TEST(unbounded, long_line, "a line too long: what came before it is sent all the same, then 1")

@@ -44,6 +44,8 @@ struct letter letter_bytes(uint32_t kind, uint32_t id, const char *from, const v
  * queues are seen by all of the machine, from those of other gradings. */
 const char *name(struct random *r);
 const char *longest_name(struct random *r); /* of 31 characters */
+/* Two names of 31 characters that differ in the last one alone. */
+void longest_names(struct random *r, const char *names[static 2]);
 /* `len` characters of those that a name may have: a word for bodies, or too long a name. */
 const char *long_name(struct random *r, size_t len);
 /* Of the queues that belong to them: "/mbox.NAME", "/mbox.P.Q", "/mbox.ME.reply". */

@@ -122,6 +122,14 @@ const char *longest_name(struct random *r)
     return text("%s%s", long_name(r, NAME_BYTES - strlen(suffix)), suffix);
 }
 
+void longest_names(struct random *r, const char *names[static 2])
+{
+    const char *suffix = unique_suffix();
+    const char *common = text("%s%s", long_name(r, NAME_BYTES - 1 - strlen(suffix)), suffix);
+    names[0] = text("%sA", common);
+    names[1] = text("%sB", common);
+}
+
 const char *box_of(const char *box)
 {
     return text("/mbox.%s", box);

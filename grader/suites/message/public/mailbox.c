@@ -1,7 +1,34 @@
 /* Mailboxes: made, named, removed. */
 #include "suites/message/peer/message.h"
+#include "suites/message/peer/trace.h"
 
+#include <errno.h>
 #include <string.h>
+#include <sys/syscall.h>
+
+/* Whoever looks first whether there is one: then somebody else makes it, before the next call. */
+static void made_meanwhile(struct random *r)
+{
+    enum { SLEEPS_MS = 1000, STOPS_MAX = 10000 };
+    const char *box = name(r);
+    struct queue *other = NULL;
+    struct trace_stop stop;
+
+    struct program *p = command("mbox create %s 2", box);
+    queue_expected(box_of(box));
+    if (!trace_start(p))
+        return;
+    for (int i = 0; i < STOPS_MAX && other == NULL && trace_next(&stop, SLEEPS_MS); i++)
+        if (stop.leaves && stop.number == SYS_mq_open && stop.result == -ENOENT)
+            other = box_make(box, 3);
+    trace_end();
+    if (other == NULL) {
+        expect_status(p, 0, "there was no mailbox of that name");
+        return;
+    }
+    expect_status(p, 1, "somebody else has made a mailbox of that name, just before it was made");
+    EXPECT(queue_same(other), "the mailbox is left as it was", "it has been replaced");
+}
 
 TEST(mailbox, create, "mbox create makes the queue once, and leaves one that is there alone")
 {
@@ -25,6 +52,7 @@ TEST(mailbox, create, "mbox create makes the queue once, and leaves one that is 
 
     expect_usage(text("mbox create %s 0", other), "a mailbox has room for at least one message");
     EXPECT(!queue_there(box_of(other)), "wrong usage makes nothing", "the mailbox is there");
+    made_meanwhile(&r);
 }
 
 TEST(mailbox, destroy, "mbox destroy removes the name, and fails when there is none")
@@ -76,10 +104,14 @@ TEST(mailbox, names, "a name is 1 to 31 letters, digits, '-' and '_'; anything e
 TEST(mailbox, missing, "msend and mrecv use a mailbox that is there, and never make one")
 {
     struct random r = random_from_test();
-    const char *box = name(&r), *said = word(&r);
+    const char *box = name(&r), *me = name(&r), *said = word(&r);
 
+    queue_expected(reply_of(me));
     struct program *p = run_with(text("%s\n", said), "msend --box %s", box);
     expect_failure(p, "there is no such mailbox");
+    p = run_with(text("%s\n", said), "msend --box %s --as %s --sync", box, me);
+    expect_failure(p, "there is no such mailbox");
+    expect_gone(reply_of(me), "there is nobody to answer");
     p = run("mrecv --box %s", box);
     expect_failure(p, "there is no such mailbox");
     EXPECT(!queue_there(box_of(box)), "a missing mailbox is not made", "it is there");

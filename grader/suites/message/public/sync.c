@@ -44,8 +44,9 @@ TEST(sync, acknowledged, "mrecv answers each SYNC message with an ACK, and DATA 
     expect_blocked(p, "mrecv waits for the third message");
     expect_count(reply, 0, "a DATA message is not answered");
     l = letter(SYNC, id + 2, me, c);
+    l.priority = 7;
     queue_put(q, &l);
-    expect_ack(reply, id + 2, "the answer to the second SYNC message");
+    expect_ack(reply, id + 2, "the answer to the second SYNC message, which has priority 7");
     expect_status(p, 0, "three messages have been received");
     expect_printed(p, text("%s\n%s\n%s\n", a, b, c), "the three bodies");
     EXPECT(queue_same(reply), "the reply queue is its sender's to remove", "it is gone");

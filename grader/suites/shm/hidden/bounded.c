@@ -186,10 +186,21 @@ TEST(put, too_long,
     expect_sem(s, AT_ITEMS, 3, "two items, and one more for the end");
 }
 
-/* The object is cut so that item `n` is not in it any more: who touches the item dies of SIGBUS. */
-static uint32_t capacity_of_pages(void)
+/*
+ * The object is cut after its first page: who touches what is not there any more dies of SIGBUS.
+ * That is a whole item, or the end of one, whose length can still be read and written.
+ */
+static struct {
+    uint32_t capacity;
+    uint64_t cut; /* the item */
+} cuts[2];
+
+static void choose_cuts(void)
 {
-    return 2 * (uint32_t)sysconf(_SC_PAGESIZE) / ITEM_SIZE;
+    uint32_t page = (uint32_t)sysconf(_SC_PAGESIZE);
+    cuts[0].capacity = cuts[1].capacity = 2 * page / ITEM_SIZE;
+    cuts[0].cut = cuts[0].capacity - 1;
+    cuts[1].cut = (page - HEADER_SIZE - sizeof(uint32_t)) / ITEM_SIZE;
 }
 
 static void wait_death(struct program *p)
@@ -203,54 +214,60 @@ TEST(put, whole_before_told,
      "an item is whole before anybody is told of it, and before the mutex is let go")
 {
     struct random r = random_from_test();
-    uint32_t capacity = capacity_of_pages(), n = capacity - 2;
-    struct segment *s = segment_make(ring_name(&r), capacity, false);
-    const char *line = word(&r), *what = "the item is written, then tail, then 'mutex' and 'items' "
-                                         "are posted: of an item that could not be written "
-                                         "nobody is told";
+    choose_cuts();
+    for (int i = 0; i < 2; i++) {
+        uint64_t n = cuts[i].cut - 1;
+        struct segment *s = segment_make(ring_name(&r), cuts[i].capacity, false);
+        const char *line = word(&r), *what = "the item is written, then tail, then 'mutex' and "
+                                             "'items' are posted: of an item that could not be "
+                                             "written nobody is told";
 
-    set64(s, AT_HEAD, n);
-    set64(s, AT_TAIL, n);
-    struct program *p = producer(s->name);
-    send_line(p, line);
-    wait_sem(s, AT_ITEMS, 1, p, "a line is put");
-    wait_sem(s, AT_MUTEX, 1, p, "whoever takes 'mutex' posts it");
-    expect_item(s, n, line, strlen(line), "a line is put");
-    expect_waits(p, "the producer waits for input");
-    segment_resize(s, (size_t)sysconf(_SC_PAGESIZE)); /* the header is still there */
-    send_line(p, "x");
-    wait_death(p);
-    /* One that has noticed the cut, and refused the ring, has left it as any producer does. */
-    expect_sem(s, AT_ITEMS, get32(s, AT_CLOSED) != 0 ? 2 : 1, what);
-    EXPECT(get64(s, AT_TAIL) == n + 1 || sem_value(s, AT_MUTEX) == 0, what,
-           "'mutex' is free, and tail counts an item that is not there");
+        set64(s, AT_HEAD, n);
+        set64(s, AT_TAIL, n);
+        struct program *p = producer(s->name);
+        send_line(p, line);
+        wait_sem(s, AT_ITEMS, 1, p, "a line is put");
+        wait_sem(s, AT_MUTEX, 1, p, "whoever takes 'mutex' posts it");
+        expect_item(s, n, line, strlen(line), "a line is put");
+        expect_waits(p, "the producer waits for input");
+        segment_resize(s, (size_t)sysconf(_SC_PAGESIZE)); /* the header is still there */
+        send_line(p, letters(&r, ITEM_MAX));
+        wait_death(p);
+        /* One that has noticed the cut, and refused the ring, has left it as any producer does. */
+        expect_sem(s, AT_ITEMS, get32(s, AT_CLOSED) != 0 ? 2 : 1, what);
+        EXPECT(get64(s, AT_TAIL) == n + 1 || sem_value(s, AT_MUTEX) == 0, what,
+               "'mutex' is free, and tail counts an item that is not there");
+    }
 }
 
 TEST(take, copied_before_given,
      "an item is copied before its place is given away, and before the mutex is let go")
 {
     struct random r = random_from_test();
-    uint32_t capacity = capacity_of_pages(), n = capacity - 2;
-    struct segment *s = segment_make(ring_name(&r), capacity, false);
-    const char *line = word(&r), *what = "the item is copied, then head, then 'mutex' and 'spaces' "
-                                         "are posted: the place of an item that could not be "
-                                         "copied is not given away";
+    choose_cuts();
+    for (int i = 0; i < 2; i++) {
+        uint64_t n = cuts[i].cut - 1;
+        struct segment *s = segment_make(ring_name(&r), cuts[i].capacity, false);
+        const char *line = word(&r), *what = "the item is copied, then head, then 'mutex' and "
+                                             "'spaces' are posted: the place of an item that could "
+                                             "not be copied is not given away";
 
-    set64(s, AT_HEAD, n);
-    set64(s, AT_TAIL, n);
-    segment_attach(s);
-    struct program *c = consumer(s->name);
-    segment_put_text(s, line);
-    expect_line_text(c, line);
-    expect_waits(c, "the consumer waits for an item");
-    sem_take(s, AT_SPACES);
-    segment_append(s, "x", 1);
-    segment_resize(s, (size_t)sysconf(_SC_PAGESIZE)); /* the header is still there */
-    sem_give(s, AT_ITEMS);
-    wait_death(c);
-    expect_sem(s, AT_SPACES, (int)capacity - 1, what);
-    EXPECT(get64(s, AT_HEAD) == n + 1 || sem_value(s, AT_MUTEX) == 0, what,
-           "'mutex' is free, and head has passed an item that was not copied");
+        set64(s, AT_HEAD, n);
+        set64(s, AT_TAIL, n);
+        segment_attach(s);
+        struct program *c = consumer(s->name);
+        segment_put_text(s, line);
+        expect_line_text(c, line);
+        expect_waits(c, "the consumer waits for an item");
+        sem_take(s, AT_SPACES);
+        segment_append(s, letters(&r, ITEM_MAX), ITEM_MAX);
+        segment_resize(s, (size_t)sysconf(_SC_PAGESIZE)); /* the header is still there */
+        sem_give(s, AT_ITEMS);
+        wait_death(c);
+        expect_sem(s, AT_SPACES, (int)cuts[i].capacity - 1, what);
+        EXPECT(get64(s, AT_HEAD) == n + 1 || sem_value(s, AT_MUTEX) == 0, what,
+               "'mutex' is free, and head has passed an item that was not copied");
+    }
 }
 
 TEST(put, two_wait, "of two producers that wait, each space lets one go on")

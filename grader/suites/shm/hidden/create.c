@@ -3,6 +3,7 @@
 
 #include <signal.h>
 #include <string.h>
+#include <sys/syscall.h>
 
 TEST(create, magic_last, "magic is written last: whoever sees it sees a whole ring")
 {
@@ -53,7 +54,12 @@ TEST(create, no_memory,
 {
     struct random r = random_from_test();
     const char *name = ring_name(&r);
+    struct segment *whole = ring_create(ring_name(&r), capacity_with_rest(50), false);
 
+    EXPECT(segment_memory(whole) >= ring_bytes(get32(whole, AT_CAPACITY)),
+           text("memory is reserved for the header and all %u items, %zu bytes",
+                get32(whole, AT_CAPACITY), ring_bytes(get32(whole, AT_CAPACITY))),
+           text("there is memory for %zu bytes", segment_memory(whole)));
     shared_memory_fill(1 << 20);
     struct program *p = program_new("ring");
     program_args(p, "create", name, text("%d", between(&r, 8000, 9000)), NULL);
@@ -106,6 +112,20 @@ TEST(create, foreign_object, "ring create leaves an object alone that is no ring
     EXPECT(segment_there(name), "the object keeps its name", "the name is gone");
     expect_unchanged(s, &before, "the object is as it was");
     ring_create(other, 5, false);
+
+    /* Names are as long as 255 bytes, and each byte of them counts. */
+    char *longest[2];
+    for (int i = 0; i < 2; i++) {
+        longest[i] = (char *)text("%s%*s", other, 255 - (int)strlen(other), "");
+        memset(longest[i] + strlen(other), 'n', 255 - strlen(other));
+        longest[i][254] = (char)('a' + i);
+        s = ring_create(ring_named(longest[i]), 2 + (uint32_t)i, false);
+        expect_field(s, AT_CAPACITY, 2 + (uint64_t)i, "a ring with a name of 255 bytes");
+    }
+    expect_success(ring("destroy", longest[1]));
+    EXPECT(segment_there(longest[0]) && !segment_there(longest[1]),
+           "of two names that differ in their last byte the one that is asked for is removed",
+           segment_there(longest[1]) ? "it is still there" : "the other one is gone, too");
 }
 
 TEST(destroy, whatever, "ring destroy removes a name whatever is behind it")
@@ -121,4 +141,27 @@ TEST(destroy, whatever, "ring destroy removes a name whatever is behind it")
         expect_success(ring("destroy", s[i]->name));
         EXPECT(!segment_there(s[i]->name), "the name is gone", "it is still there");
     }
+}
+
+TEST(create, meanwhile, "somebody else makes the name at the last moment: that ring stays as it is")
+{
+    struct random r = random_from_test();
+    const char *name = ring_name(&r);
+    struct segment *s = NULL;
+
+    struct program *p = program_new("ring");
+    program_args(p, "create", name, "5", NULL);
+    struct traced t = trace_start(p);
+    while (s == NULL && trace_to_system_call(&t))
+        if (trace_makes_name(&t))
+            s = segment_make(name, 3, true);
+    EXPECT(s != NULL, "ring create makes the shared memory object /NAME",
+           "it has ended and made none");
+    struct snapshot before = segment_snapshot(s);
+    trace_let_go(&t);
+    expect_exit(p, 1);
+    EXPECT(segment_there(name), "the ring of the creator that was first keeps its name",
+           "the name is gone");
+    expect_unchanged(s, &before, "the ring of the creator that was first is as it was");
+    expect_sem(s, AT_SPACES, 3, "the ring of the creator that was first is as it was");
 }

@@ -108,24 +108,28 @@ TEST(end, count, "-n COUNT: so many items and no more; fewer when the ring ends;
 {
     struct random r = random_from_test();
     struct segment *s = segment_make(ring_name(&r), 8, false);
-    const char *lines[5];
+    const char *lines[6];
 
     segment_attach(s);
-    for (int i = 0; i < 5; i++)
+    for (int i = 0; i < 6; i++)
         segment_put_text(s, lines[i] = word(&r));
     struct program *c = consumer_of(s->name, 0);
     expect_success(c);
     expect_no_output(c);
-    c = consumer_of(s->name, 2);
+    c = consumer_of(s->name, 1);
     expect_success(c);
-    expect_output_text(c, text("%s\n%s\n", lines[0], lines[1]));
-    expect_field(s, AT_HEAD, 2, "after -n 0 and -n 2");
-    expect_sem(s, AT_ITEMS, 3, "after -n 0 and -n 2");
-    expect_sem(s, AT_SPACES, 5, "after -n 0 and -n 2");
+    expect_output_text(c, text("%s\n", lines[0]));
+    expect_field(s, AT_HEAD, 1, "after -n 0 and -n 1");
+    c = consumer_of(s->name, 3);
+    expect_success(c);
+    expect_output_text(c, text("%s\n%s\n%s\n", lines[1], lines[2], lines[3]));
+    expect_field(s, AT_HEAD, 4, "after -n 0, -n 1 and -n 3");
+    expect_sem(s, AT_ITEMS, 2, "after -n 0, -n 1 and -n 3");
+    expect_sem(s, AT_SPACES, 6, "after -n 0, -n 1 and -n 3");
     segment_detach(s);
     c = consumer_of(s->name, 9);
     expect_success(c);
-    expect_output_text(c, text("%s\n%s\n%s\n", lines[2], lines[3], lines[4]));
+    expect_output_text(c, text("%s\n%s\n", lines[4], lines[5]));
     expect_sem(s, AT_ITEMS, 1, "the token of the end is posted back");
 }
 
@@ -133,23 +137,28 @@ TEST(death, consumer, "a consumer that is killed while it waits takes nothing wi
 {
     struct random r = random_from_test();
     struct segment *s = segment_make(ring_name(&r), 3, false);
-    struct program *c[2];
+    static const int signals[] = {SIGKILL, SIGTERM, SIGINT};
+    struct program *dies[3];
     const char *first = word(&r), *second = word(&r);
 
     segment_attach(s);
-    for (int i = 0; i < 2; i++) {
-        c[i] = consumer(s->name);
-        expect_waits(c[i], "a consumer waits while the ring is empty");
+    for (int i = 0; i < 3; i++) {
+        dies[i] = consumer(s->name);
+        expect_waits(dies[i], "a consumer waits while the ring is empty");
     }
-    program_signal(c[0], SIGKILL);
-    expect_killed(c[0], SIGKILL);
+    struct program *c = consumer(s->name);
+    expect_waits(c, "a consumer waits while the ring is empty");
+    for (int i = 0; i < 3; i++) {
+        program_signal(dies[i], signals[i]);
+        expect_killed(dies[i], signals[i]);
+    }
     segment_put_text(s, first);
     segment_put_text(s, second);
-    expect_line_text(c[1], first);
-    expect_line_text(c[1], second);
+    expect_line_text(c, first);
+    expect_line_text(c, second);
     segment_detach(s);
-    expect_success(c[1]);
-    expect_sem(s, AT_SPACES, 3, "the killed consumer took nothing with it");
+    expect_success(c);
+    expect_sem(s, AT_SPACES, 3, "the killed consumers took nothing with them");
     expect_sem(s, AT_ITEMS, 1, "the end is told once");
 }
 

@@ -1,9 +1,12 @@
 /* The unbounded buffer, at the moments at which a growth hurts. */
-#include "suites/shm/peer/shm.h"
+#include "suites/shm/peer/step.h"
 
+#include <inttypes.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
+
+enum { DOUBLINGS = 10 };
 
 TEST(growth, created, "ring create --unbounded makes a ring that grows; a bounded one never does")
 {
@@ -34,12 +37,19 @@ TEST(growth, created, "ring create --unbounded makes a ring that grows; a bounde
 TEST(growth, wrapped, "a full ring whose items wrap around is grown without mixing them")
 {
     struct random r = random_from_test();
-    for (int round = 0; round < 3; round++) {
+    /* On even rounds of the ring those that have wrapped around move, on odd ones the others. */
+    for (int round = 0; round < 6; round++) {
         static const uint32_t capacities[] = {3, 4, 7};
-        uint32_t capacity = capacities[round];
-        uint64_t head = capacity * random_below(&r, 1000) + 1 + random_below(&r, capacity - 1);
+        uint32_t capacity = capacities[round / 2];
+        uint64_t even = 2 * random_below(&r, 500); /* rounds */
+        if (capacity != 4)                         /* head needs more than 32 bits */
+            even = (UINT64_C(1) << 33) / capacity / 2 * 2 + even;
+        uint64_t head =
+            capacity * (even + (uint64_t)round % 2) + 1 + random_below(&r, capacity - 1);
         struct segment *s = segment_make(ring_name(&r), capacity, true);
-        const char *lines[8], *what = text("after a ring of capacity %u has grown", capacity);
+        const char *lines[8], *what = text("after a ring of capacity %u has grown with its head "
+                                           "at %" PRIu64,
+                                           capacity, head);
 
         set64(s, AT_HEAD, head);
         set64(s, AT_TAIL, head);
@@ -57,6 +67,51 @@ TEST(growth, wrapped, "a full ring whose items wrap around is grown without mixi
         for (uint64_t i = 0; i <= capacity; i++)
             expect_line_text(c, lines[i]);
         expect_success(c);
+    }
+}
+
+TEST(growth, capacity_last,
+     "until the capacity is written the ring is as it was; then all items are in their new places")
+{
+    enum { CAPACITY = 4 };
+    struct random r = random_from_test();
+    for (uint64_t head = 3 * CAPACITY + 2; head <= 4 * CAPACITY + 2; head += CAPACITY) {
+        struct segment *s = segment_make(ring_name(&r), CAPACITY, true);
+        const char *lines[CAPACITY + 1];
+
+        set64(s, AT_HEAD, head);
+        set64(s, AT_TAIL, head);
+        for (int i = 0; i <= CAPACITY; i++)
+            lines[i] = letters(&r, (size_t)between(&r, 1, 250));
+        for (int i = 0; i < CAPACITY; i++)
+            segment_put_text(s, lines[i]);
+        struct program *p = producer(s->name);
+        wait_attached(s, 1, p);
+        expect_waits(p, "the producer waits for input");
+        struct traced t = trace_attach(p);
+        struct snapshot before = segment_snapshot(s);
+        send_line(p, lines[CAPACITY]);
+        while (get32(s, AT_CAPACITY) == CAPACITY) {
+            EXPECT(memcmp(s->at + AT_ITEM, before.bytes + AT_ITEM, CAPACITY * ITEM_SIZE) == 0 &&
+                       get64(s, AT_TAIL) == head + CAPACITY,
+                   "until the larger 'capacity' is written the items are where they were, for "
+                   "whoever looks, and if the producer dies",
+                   "'capacity' is the old one, and an item is not in its place any more");
+            /* Only a longer object can have the capacity written. */
+            if (!(segment_size(s) < ring_bytes(2 * CAPACITY) ? trace_to_system_call(&t)
+                                                             : trace_instruction(&t)))
+                break;
+        }
+        expect_field(s, AT_CAPACITY, 2 * CAPACITY, "a full ring doubles");
+        for (uint64_t i = 0; i < CAPACITY; i++)
+            expect_item(s, head + i, lines[i], strlen(lines[i]),
+                        "when 'capacity' is written all items are in their new places");
+        trace_let_go(&t);
+        wait_sem(s, AT_ITEMS, CAPACITY + 1, p, "the line is put");
+        expect_item(s, head + CAPACITY, lines[CAPACITY], strlen(lines[CAPACITY]),
+                    "after the growth");
+        program_close_input(p);
+        expect_success(p);
     }
 }
 
@@ -202,6 +257,37 @@ TEST(growth, longer_object, "an object that is longer than its capacity needs is
     struct program *c = consumer(s->name);
     expect_success(c);
     expect_output_text(c, "x\nx\nx\n");
+
+    /* Others grow it, and nobody's mapping has to become longer for that. */
+    s = segment_make(ring_name(&r), 2, true);
+    segment_resize(s, size);
+    segment_attach(s);
+    c = consumer(s->name);
+    p = producer(s->name);
+    wait_attached(s, 2, p);
+    const char *line = word(&r), *other = word(&r);
+    send_line(p, line);
+    expect_line_text(c, line);
+    expect_waits(p, "the producer waits for input");
+    expect_waits(c, "the consumer waits while the ring is empty");
+    program_signal(c, SIGSTOP);
+    segment_lock(s);
+    for (int i = 0; i < 2; i++)
+        segment_grow(s);
+    set64(s, AT_HEAD, 13); /* item[5] of 8, item[1] of 2 or 4 */
+    set64(s, AT_TAIL, 13);
+    segment_unlock(s);
+    send_line(p, line);
+    wait_sem(s, AT_ITEMS, 1, p, "a line is put");
+    expect_item(s, 13, line, strlen(line), "after others have grown a ring from 2 to 8 places");
+    program_signal(c, SIGCONT);
+    expect_line_text(c, line);
+    segment_put_text(s, other); /* at item[6] */
+    expect_line_text(c, other);
+    program_close_input(p);
+    expect_success(p);
+    segment_detach(s);
+    expect_success(c);
 }
 
 TEST(growth, destroyed, "a ring whose name is gone still grows, for all who have it open")
@@ -232,12 +318,14 @@ TEST(growth, no_memory, "a ring that can't grow keeps its items; its producer de
 {
     struct random r = random_from_test();
     /* So many that twice as many need more pages than the object has. */
-    uint32_t capacity = 3 * (uint32_t)sysconf(_SC_PAGESIZE) / ITEM_SIZE;
+    uint32_t capacity = capacity_with_rest(6 * (uint32_t)sysconf(_SC_PAGESIZE) / ITEM_SIZE) / 2;
     struct segment *s = segment_make(ring_name(&r), capacity, true);
-    char *expected = (char *)text("%*s", (int)capacity * 6 + 6, ""), *end = expected;
+    size_t size = ring_bytes(4 * capacity);
+    char *expected = (char *)text("%*s", (int)capacity * 6 + 12, ""), *end = expected;
 
-    struct program *p = producer(s->name);
-    wait_attached(s, 1, p);
+    segment_resize(s, size); /* longer, but there is no memory behind that */
+    struct program *p = producer(s->name), *other = producer(s->name);
+    wait_attached(s, 2, p);
     for (uint32_t i = 0; i < capacity; i++)
         end = stpcpy(end, text("i%04u\n", i));
     program_send(p, expected, (size_t)(end - expected));
@@ -247,19 +335,46 @@ TEST(growth, no_memory, "a ring that can't grow keeps its items; its producer de
     expect_failure(p, "there is no memory for a larger ring");
     expect_field(s, AT_CAPACITY, capacity, "a ring that could not grow");
     expect_field(s, AT_TAIL, capacity, "a ring that could not grow");
-    expect_field(s, AT_PRODUCERS, 0, "the producer detaches on the way out of an error, too");
-    expect_field(s, AT_CLOSED, 1, "the producer detaches on the way out of an error, too");
-    expect_sem(s, AT_ITEMS, (int)capacity + 1, "a ring that could not grow");
+    expect_field(s, AT_PRODUCERS, 1, "the producer detaches on the way out of an error, too");
+    expect_field(s, AT_CLOSED, 0, "another producer is still attached");
+    expect_sem(s, AT_ITEMS, (int)capacity, "a ring that could not grow");
     expect_sem(s, AT_MUTEX, 1, "a ring that could not grow");
+    EXPECT(segment_size(s) >= size,
+           "an object is not made shorter: others may have mapped all of it",
+           text("it has %zu bytes now, and had %zu", segment_size(s), size));
+
+    shared_memory_free();
+    send_line(other, "last");
+    stpcpy(end, "last\n");
+    wait_field(s, AT_TAIL, capacity + 1, other, "there is memory again, so the ring grows");
+    expect_field(s, AT_CAPACITY, 2 * capacity, "a ring that has grown");
+    EXPECT(segment_memory(s) >= ring_bytes(2 * capacity),
+           text("memory is reserved for the header and all %u items, %zu bytes", 2 * capacity,
+                ring_bytes(2 * capacity)),
+           text("there is memory for %zu bytes", segment_memory(s)));
+    program_close_input(other);
+    expect_success(other);
+    expect_sem(s, AT_ITEMS, (int)capacity + 2, "all items, and the end");
     struct program *c = consumer(s->name);
     expect_success(c);
     expect_output_text(c, expected);
-    shared_memory_free();
 }
 
-TEST(growth, old_mappings, "who follows a growth gives the old mapping back")
+/* As many mappings and descriptors as before. */
+static void expect_no_more(struct program *p, const char *name, int mappings, int descriptors)
 {
-    enum { DOUBLINGS = 10 };
+    EXPECT(mappings_of(p, name) <= mappings,
+           text("after %d growths a program maps the ring once, as before", (int)DOUBLINGS),
+           text("it had %d mappings of the ring before and has %d now", mappings,
+                mappings_of(p, name)));
+    EXPECT(
+        descriptors_of(p, name) <= descriptors,
+        text("after %d growths a program has as many descriptors as before", (int)DOUBLINGS),
+        text("it had %d of the ring before and has %d now", descriptors, descriptors_of(p, name)));
+}
+
+TEST(growth, old_mappings, "who makes a growth, or follows one, gives the old mapping back")
+{
     struct random r = random_from_test();
     struct segment *s = segment_make(ring_name(&r), 1, true);
 
@@ -281,17 +396,25 @@ TEST(growth, old_mappings, "who follows a growth gives the old mapping back")
     struct program *both[] = {c, p};
     for (int i = 0; i < 2; i++) {
         expect_waits(both[i], "it waits for the next item");
-        EXPECT(mappings_of(both[i], s->name) <= mappings,
-               text("after %d growths a program maps the ring once, as before", (int)DOUBLINGS),
-               text("it had %d mappings of the ring before and has %d now", mappings,
-                    mappings_of(both[i], s->name)));
-        EXPECT(descriptors_of(both[i], s->name) <= descriptors,
-               text("after %d growths a program has as many descriptors as before", (int)DOUBLINGS),
-               text("it had %d of the ring before and has %d now", descriptors,
-                    descriptors_of(both[i], s->name)));
+        expect_no_more(both[i], s->name, mappings, descriptors);
     }
     program_close_input(p);
     expect_success(p);
     segment_detach(s);
     expect_success(c);
+
+    s = segment_make(ring_name(&r), 1, true);
+    p = producer(s->name);
+    wait_attached(s, 1, p);
+    expect_waits(p, "the producer waits for input");
+    mappings = mappings_of(p, s->name);
+    descriptors = descriptors_of(p, s->name);
+    for (int i = 0; i < 1 << (DOUBLINGS - 1); i++)
+        send_line(p, "x");
+    send_line(p, "x");
+    wait_field(s, AT_CAPACITY, 1 << DOUBLINGS, p, "the producer of an unbounded ring never waits");
+    expect_waits(p, "the producer waits for input");
+    expect_no_more(p, s->name, mappings, descriptors);
+    program_close_input(p);
+    expect_success(p);
 }

@@ -40,7 +40,10 @@ TEST(hostile, counters,
 {
     struct random r = random_from_test();
     uint64_t base = random_below(&r, 1000000) + 10;
-    uint64_t counters[][2] = {{base, base + 5}, {base, base - 1}, {0, UINT64_MAX}};
+    uint64_t counters[][2] = {{base, base + 5},
+                              {base, base - 1},
+                              {0, UINT64_MAX},
+                              {base, base + (UINT64_C(1) << 32) + 1}}; /* in 32 bits: one item */
 
     for (size_t i = 0; i < sizeof counters / sizeof *counters; i++) {
         struct segment *s = with_counters(&r, counters[i][0], counters[i][1]);

@@ -26,7 +26,7 @@ TEST(memcheck, create,
     expect_memory_clean(p);
 }
 
-TEST(memcheck, info, "ring info leaves no memory and no descriptor behind")
+TEST(memcheck, info, "ring info and ring destroy leave no memory and no descriptor behind")
 {
     struct random r = random_from_test();
     struct segment *s = segment_make(ring_name(&r), 6, false);
@@ -34,9 +34,16 @@ TEST(memcheck, info, "ring info leaves no memory and no descriptor behind")
     struct program *p = checked("ring", "info");
     program_arg(p, s->name);
     program_start(p);
+    struct segment *other = segment_make(ring_name(&r), 2, false);
+    struct program *destroy = checked("ring", "destroy"); /* at once: a start costs a second */
+    program_arg(destroy, other->name);
+    program_start(destroy);
     expect_success(p);
     expect_output_text(p, info_line(s));
     expect_memory_clean(p);
+    expect_success(destroy);
+    EXPECT(!segment_there(other->name), "the name is gone", "it is still there");
+    expect_memory_clean(destroy);
 }
 
 TEST(memcheck, growth, "a producer that grows a wrapped ring reads and writes nothing but the ring")

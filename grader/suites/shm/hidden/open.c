@@ -1,5 +1,5 @@
 /* Opening what a stranger may have made. */
-#include "suites/shm/peer/shm.h"
+#include "suites/shm/peer/step.h"
 
 #include <string.h>
 
@@ -101,4 +101,24 @@ TEST(open, too_short, "an object too short for its capacity is refused, whatever
     segment_resize(s, ring_bytes(capacity));
     segment_init(s, capacity, true);
     expect_consumed(s, &r);
+}
+
+TEST(open, meanwhile, "a ring that grows while it is opened is a right one at each moment")
+{
+    enum { LARGEST = 1 << 15 };
+    struct random r = random_from_test();
+    struct segment *s = segment_make(ring_name(&r), 1, true);
+    uint32_t capacity = 1;
+
+    struct program *p = program_new("ring");
+    program_args(p, "info", s->name, NULL);
+    struct traced t = trace_start(p);
+    while (trace_to_system_call(&t))
+        if (capacity < LARGEST && descriptors_of(p, s->name) > 0) {
+            capacity *= 2; /* first the object, then the capacity; the items are not looked at */
+            segment_resize(s, ring_bytes(capacity));
+            set32(s, AT_CAPACITY, capacity);
+        }
+    EXPECT(capacity > 1, "ring info opens the object", "it has ended and did not");
+    expect_exit(p, 0);
 }

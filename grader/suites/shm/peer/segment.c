@@ -76,6 +76,12 @@ const char *ring_name(struct random *r)
     return name;
 }
 
+const char *ring_named(const char *name)
+{
+    remember_name(name);
+    return name;
+}
+
 size_t ring_bytes(uint32_t capacity)
 {
     return HEADER_SIZE + (size_t)capacity * ITEM_SIZE;
@@ -209,6 +215,23 @@ size_t segment_size(const struct segment *s)
     if (fstat(s->fd, &st) != 0)
         suite_failed("cannot look at", s->name);
     return (size_t)st.st_size;
+}
+
+size_t segment_memory(const struct segment *s)
+{
+    struct stat st;
+    if (fstat(s->fd, &st) != 0)
+        suite_failed("cannot look at", s->name);
+    return (size_t)st.st_blocks * 512;
+}
+
+uint32_t capacity_with_rest(uint32_t at_least)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    uint32_t capacity = at_least + at_least % 2;
+    while ((ring_bytes(capacity) - 1) / page == (ring_bytes(capacity) - HEADER_SIZE - 1) / page)
+        capacity += 2;
+    return capacity;
 }
 
 void segment_resize(struct segment *s, size_t size)

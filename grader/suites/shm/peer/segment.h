@@ -52,6 +52,8 @@ struct segment {
 
 /* A name for a ring, from the seed. */
 const char *ring_name(struct random *r);
+/* This one, which the test has made up: what has it is removed at the end, too. */
+const char *ring_named(const char *name);
 /* Where items must stand for this capacity: header and items. */
 size_t ring_bytes(uint32_t capacity);
 
@@ -70,6 +72,11 @@ struct segment *segment_open(const char *name, const char *what);
 bool segment_there(const char *name);
 void segment_unlink(const char *name);
 size_t segment_size(const struct segment *s);
+/* How many bytes of memory are behind the object: whole pages. */
+size_t segment_memory(const struct segment *s);
+/* A capacity, twice or more `at_least`, at which the last page has nothing but the end of the last
+ * item, and less of it than the header is long: forgotten if the header is not counted. */
+uint32_t capacity_with_rest(uint32_t at_least);
 /* Changes the object's length, and nothing else: what lies behind it must not be looked at. */
 void segment_resize(struct segment *s, size_t size);
 /* How many names in /dev/shm belong to the slot; not measured where that can't be told. */

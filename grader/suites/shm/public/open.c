@@ -39,6 +39,10 @@ TEST(open, magic,
     struct random r = random_from_test();
     struct segment *s = segment_make(ring_name(&r), (uint32_t)between(&r, 3, 20), false);
 
+    for (int bit = 0; bit < 32; bit++) {
+        set32(s, AT_MAGIC, MAGIC ^ (UINT32_C(1) << bit));
+        expect_failure(ring("info", s->name), text("bit %d of magic is wrong", bit));
+    }
     set32(s, AT_MAGIC, MAGIC ^ (UINT32_C(1) << between(&r, 0, 31)));
     struct snapshot before = segment_snapshot(s);
     expect_all_refuse(s->name, "magic is wrong, so this is no ring");
