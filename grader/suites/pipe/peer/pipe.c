@@ -26,6 +26,7 @@ static struct {
     const struct program *p;
     const char *line;
     bool command_next; /* the next word that is no option is a command */
+    bool options;      /* the next word may be an option of pipeline's own */
 } newest;
 
 /* ", of: pipeline ..." for the newest pipeline when that is short enough for a message, else "". */
@@ -49,6 +50,21 @@ static void allow_command(struct program *p, const char *w)
     }
 }
 
+/* Of an option: what pipeline promises with it. Behind them all words are the stages'. */
+static void expect_of_option(struct program *p, const char *w)
+{
+    if (strcmp(w, "--coprocess") == 0)
+        program_carries(p, true,
+                        "two pipes of pipeline's own lead to the child and back: pipeline stands "
+                        "between");
+    else if (strcmp(w, "--meter") == 0)
+        program_carries(p, false,
+                        "each link is one pipe into pipeline and one out of it: pipeline carries "
+                        "the bytes itself");
+    else if (strcmp(w, "-o") != 0 && strcmp(w, "pipefail") != 0)
+        newest.options = false;
+}
+
 static void add_words(struct program *p, const char *format, va_list args)
 {
     static char line[LINE_MAX_BYTES];
@@ -61,14 +77,8 @@ static void add_words(struct program *p, const char *format, va_list args)
     for (char *w; (w = strsep(&rest, " ")) != NULL;) {
         if (*w == '\0')
             continue;
-        if (strcmp(w, "--coprocess") == 0)
-            program_carries(p, true,
-                            "two pipes of pipeline's own lead to the child and back: pipeline "
-                            "stands between");
-        else if (strcmp(w, "--meter") == 0)
-            program_carries(p, false,
-                            "each link is one pipe into pipeline and one out of it: pipeline "
-                            "carries the bytes itself");
+        if (newest.options)
+            expect_of_option(p, w);
         allow_command(p, w);
         program_arg(p, strcmp(w, "@") == 0 ? tool_path("probe") : text("%s", w));
     }
@@ -87,7 +97,7 @@ struct program *pipeline(const char *format, ...)
     struct program *p = program_new("pipeline");
     newest.p = p;
     newest.line = "";
-    newest.command_next = true;
+    newest.command_next = newest.options = true;
     program_stays_itself(p, "pipeline starts each stage in a child of its own and waits for it");
     va_list args;
     va_start(args, format);
