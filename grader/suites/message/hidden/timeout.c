@@ -42,30 +42,45 @@ static size_t fill(int pipe_end)
     return filled;
 }
 
-/* Another receiver takes the message between the end of a poll() and what comes then. */
+/*
+ * Another receiver takes the message between the end of a poll() and what comes then. Where the
+ * machine was too slow to bring it in time, again with twice the time.
+ */
 static void another_was_faster(struct random *r)
 {
-    enum { MS = 600, SLEEPS_MS = 100, STOPS_MAX = 50 };
+    enum { MS = 600, LONGEST_MS = 4 * MS, SLEEPS_MS = 100, STOPS_MAX = 50 };
     const char *box = name(r);
     struct letter l = letter(DATA, 1, "grader", word(r)), taken;
     struct trace_stop stop;
-
     struct queue *q = box_make(box, 2);
-    int64_t start = clock_ns();
-    struct program *p = run("mrecv --box %s --timeout %d", box, MS);
-    wait_quiet_or_end(p, "mrecv waits while the mailbox is empty");
-    if (program_has_ended(p) || !trace_begin(p))
+
+    for (int ms = MS;; ms *= 2) {
+        int64_t start = clock_ns();
+        struct program *p = run("mrecv --box %s --timeout %d", box, ms);
+        wait_quiet_or_end(p, "mrecv waits while the mailbox is empty");
+        bool lost = false;
+        if (!program_has_ended(p)) {
+            if (!trace_begin(p))
+                return;
+            /* Until it sleeps again. */
+            for (int i = 0; i < STOPS_MAX && trace_next(&stop, SLEEPS_MS); i++)
+                ;
+            queue_put(q, &l);
+            lost = trace_next(&stop, SLEEPS_MS) && queue_take_now(q, &taken);
+            trace_end();
+        }
+        expect_timeout(p, start, ms,
+                       lost ? "another receiver has taken the message: it waits on, for another one"
+                            : "no second message has come in time");
+        program_wait_output_end(p, 1);
+        bool too_late = !lost && program_output_total(p, 1) == 0;
+        if (too_late && ms < LONGEST_MS) {
+            queue_take_now(q, &taken);
+            continue;
+        }
+        expect_printed(p, lost ? "" : text("%s\n", (const char *)l.body), "what it has received");
         return;
-    /* Until it sleeps again. */
-    for (int i = 0; i < STOPS_MAX && trace_next(&stop, SLEEPS_MS); i++)
-        ;
-    queue_put(q, &l);
-    bool woken = trace_next(&stop, SLEEPS_MS), lost = woken && queue_take_now(q, &taken);
-    trace_end();
-    expect_timeout(p, start, MS,
-                   lost ? "another receiver has taken the message: it waits on, for another one"
-                        : "no second message has come in time");
-    expect_printed(p, lost ? "" : text("%s\n", (const char *)l.body), "what it has received");
+    }
 }
 
 TEST(timeout, each_wait_receive, "mrecv: time that was not spent waiting does not count")
