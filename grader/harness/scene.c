@@ -261,21 +261,27 @@ static bool is_quiet(void *context)
     return q->busy || q->polls;
 }
 
+/* Fails without a hint: whatever the test is about, this is another matter. */
+static _Noreturn void speaks_for_itself(const char *what, const char *got)
+{
+    atomic_store(&harness.board->no_hint, 1);
+    test_fail(what, got);
+}
+
 void wait_quiet(struct program *p, const char *what)
 {
     wait_quiet_or_end(p, what);
     if (program_has_ended(p))
-        test_fail(what, text("%s ended: %s", p->name, status_sentence(program_wait(p))));
+        test_fail(what, text("%s ended: %s (%s)", p->name, status_sentence(program_wait(p)),
+                             errors_shown(p)));
 }
 
 void wait_quiet_or_end(struct program *p, const char *what)
 {
     struct quiet q = {.p = p, .cpu_from = -1};
     wait_until(is_quiet, &q, what);
-    if (q.busy) {
-        atomic_store(&harness.board->no_hint, 1);
-        test_fail(what, "it does not come to rest: it goes on burning processor time");
-    }
+    if (q.busy)
+        speaks_for_itself(what, "it does not come to rest: it goes on burning processor time");
     if (q.polls)
         test_fail(what, "it wakes up again and again although nothing happens");
 }
@@ -283,11 +289,10 @@ void wait_quiet_or_end(struct program *p, const char *what)
 void wait_asleep(struct program *p, const char *what)
 {
     wait_quiet(p, what);
-    if (!process_sleeps_for_a_time(program_pid(p)))
-        return;
-    atomic_store(&harness.board->no_hint, 1);
-    test_fail(what, "it sleeps for a time, to look again afterwards: that is polling; a call that "
-                    "waits without a time-out returns when there is something to do");
+    if (process_sleeps_for_a_time(program_pid(p)))
+        speaks_for_itself(what,
+                          "it sleeps for a time, to look again afterwards: that is polling; a call "
+                          "that waits without a time-out returns when there is something to do");
 }
 
 void expect_idle(struct program *p, const char *when)

@@ -24,7 +24,7 @@ TEST(put, wrap, "a producer's items go round the ring, at capacities 1, 2, 3 and
             expect_item(s, n, line, strlen(line), text("with capacity %u", capacity));
             segment_unlock(s);
             if (n + 1 >= capacity) { /* full: the oldest goes */
-                expect_waits(p, "the producer waits for input");
+                wait_asleep(p, "the producer waits for input");
                 expect_sem(s, AT_SPACES, 0, text("with capacity %u, full", capacity));
                 segment_take(s, &len);
             }
@@ -229,7 +229,7 @@ TEST(put, whole_before_told,
         wait_sem(s, AT_ITEMS, 1, p, "a line is put");
         wait_sem(s, AT_MUTEX, 1, p, "whoever takes 'mutex' posts it");
         expect_item(s, n, line, strlen(line), "a line is put");
-        expect_waits(p, "the producer waits for input");
+        wait_asleep(p, "the producer waits for input");
         segment_resize(s, (size_t)sysconf(_SC_PAGESIZE)); /* the header is still there */
         send_line(p, letters(&r, ITEM_MAX));
         wait_death(p);
@@ -258,7 +258,7 @@ TEST(take, copied_before_given,
         struct program *c = consumer(s->name);
         segment_put_text(s, line);
         expect_line_text(c, line);
-        expect_waits(c, "the consumer waits for an item");
+        wait_asleep(c, "the consumer waits for an item");
         sem_take(s, AT_SPACES);
         segment_append(s, letters(&r, ITEM_MAX), ITEM_MAX);
         segment_resize(s, (size_t)sysconf(_SC_PAGESIZE)); /* the header is still there */
@@ -285,13 +285,13 @@ TEST(put, two_wait, "of two producers that wait, each space lets one go on")
         send_line(p[i], "a");
         send_line(p[i], "b");
         wait_field(s, AT_TAIL, 1, p[i], "the first line fills the ring");
-        expect_waits(p[i], "the producer waits while the ring is full");
+        wait_asleep(p[i], "the producer waits while the ring is full");
     }
     for (uint64_t n = 1; n < 4; n++) {
         segment_take(s, &len);
         wait_field(s, AT_TAIL, n + 1, NULL, "one of the waiting producers goes on");
-        expect_waits(p[0], "the producer waits");
-        expect_waits(p[1], "the producer waits");
+        wait_asleep(p[0], "the producer waits");
+        wait_asleep(p[1], "the producer waits");
         expect_field(s, AT_TAIL, n + 1, "one space lets one producer go on");
         expect_mutex_free(s, "while both producers wait");
     }

@@ -26,7 +26,7 @@ TEST(create, semaphores, "the semaphores that ring create makes work between pro
 
     segment_attach(s);
     struct program *c = consumer(s->name);
-    expect_waits(c, "the consumer waits while the ring is empty");
+    wait_asleep(c, "the consumer waits while the ring is empty");
     segment_put_text(s, first); /* wakes the one who waits for an item */
     expect_line_text(c, first);
     wait_sem(s, AT_SPACES, 1, c, "the space is given back");
@@ -35,13 +35,13 @@ TEST(create, semaphores, "the semaphores that ring create makes work between pro
 
     segment_lock(s);
     struct program *p = producer(s->name);
-    expect_waits(p, "the producer waits for 'mutex', which the grader holds");
+    wait_asleep(p, "the producer waits for 'mutex', which the grader holds");
     segment_unlock(s); /* wakes the one who waits for mutex */
     wait_attached(s, 2, p);
     send_line(p, first);
     send_line(p, second);
     wait_field(s, AT_TAIL, 2, p, "the first line fills the ring");
-    expect_waits(p, "the producer waits while the ring is full");
+    wait_asleep(p, "the producer waits while the ring is full");
     const char *got = segment_take(s, &len); /* wakes the one who waits for a space */
     EXPECT(strcmp(got, first) == 0, "the lines come in order", quoted(got, len, 40));
     wait_field(s, AT_TAIL, 3, p, "a space has come, so the producer goes on");

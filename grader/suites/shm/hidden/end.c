@@ -38,12 +38,12 @@ TEST(end, under_mutex, "the end is looked for under the mutex: one more item may
 
     segment_attach(s);
     struct program *c = consumer(s->name);
-    expect_waits(c, "the consumer waits while the ring is empty");
+    wait_asleep(c, "the consumer waits while the ring is empty");
     segment_lock(s);
     set32(s, AT_CLOSED, 1); /* as a producer that leaves ... */
     set32(s, AT_PRODUCERS, 0);
     sem_give(s, AT_ITEMS);
-    expect_waits(c, "the consumer waits for 'mutex', which the grader holds");
+    wait_asleep(c, "the consumer waits for 'mutex', which the grader holds");
     sem_take(s, AT_SPACES); /* ... but its last item is written just now */
     segment_append(s, line, strlen(line));
     segment_unlock(s);
@@ -59,7 +59,7 @@ TEST(end, empty_stream, "a producer without a line closes the ring, and a consum
     struct segment *s = segment_make(ring_name(&r), 1, false);
 
     struct program *c = consumer(s->name);
-    expect_waits(c, "the consumer waits: nobody has come yet, and nobody has closed the ring");
+    wait_asleep(c, "the consumer waits: nobody has come yet, and nobody has closed the ring");
     struct program *p = producer(s->name);
     program_close_input(p);
     expect_success(p);
@@ -82,7 +82,7 @@ TEST(end, told_by_the_last,
         wait_attached(s, (uint32_t)i + 1, p[i]);
     }
     struct program *c = consumer(s->name);
-    expect_waits(c, "the consumer waits while the ring is empty");
+    wait_asleep(c, "the consumer waits while the ring is empty");
     int order[] = {0, 1, 2};
     random_shuffle(&r, order, 3, sizeof *order);
     for (int i = 0; i < 2; i++) {
@@ -93,7 +93,7 @@ TEST(end, told_by_the_last,
         expect_field(s, AT_CLOSED, 0, "a producer is still attached");
         expect_sem(s, AT_ITEMS, 0, "the end is not told before it has come");
         program_signal(c, SIGCONT);
-        expect_waits(c, "the consumer waits: a producer is still attached");
+        wait_asleep(c, "the consumer waits: a producer is still attached");
     }
     const char *line = word(&r);
     send_line(p[order[2]], line);
@@ -144,10 +144,10 @@ TEST(death, consumer, "a consumer that is killed while it waits takes nothing wi
     segment_attach(s);
     for (int i = 0; i < 3; i++) {
         dies[i] = consumer(s->name);
-        expect_waits(dies[i], "a consumer waits while the ring is empty");
+        wait_asleep(dies[i], "a consumer waits while the ring is empty");
     }
     struct program *c = consumer(s->name);
-    expect_waits(c, "a consumer waits while the ring is empty");
+    wait_asleep(c, "a consumer waits while the ring is empty");
     for (int i = 0; i < 3; i++) {
         program_signal(dies[i], signals[i]);
         expect_killed(dies[i], signals[i]);
@@ -179,7 +179,7 @@ TEST(death, producer,
             send_line(dies[i], first);
         send_line(dies[i], "never");
         wait_field(s, AT_TAIL, 1, dies[i], "the first line fills the ring");
-        expect_waits(dies[i], "the producer waits while the ring is full");
+        wait_asleep(dies[i], "the producer waits while the ring is full");
     }
     for (int i = 0; i < 3; i++) {
         program_signal(dies[i], signals[i]);
@@ -191,7 +191,7 @@ TEST(death, producer,
     struct program *p = producer(s->name);
     wait_attached(s, 4, p);
     send_line(p, second);
-    expect_waits(p, "the producer waits while the ring is full");
+    wait_asleep(p, "the producer waits while the ring is full");
     const char *got = segment_take(s, &len);
     EXPECT(strcmp(got, first) == 0, "the dead one's item is there", quoted(got, len, 40));
     wait_field(s, AT_TAIL, 2, p, "a space has come, so the living producer goes on");
@@ -202,5 +202,5 @@ TEST(death, producer,
     expect_field(s, AT_PRODUCERS, 3, "the dead ones are still counted");
     expect_field(s, AT_CLOSED, 0, "the dead ones are still counted, so the ring stays open");
     struct program *c = consumer(s->name);
-    expect_waits(c, "the consumer waits: the ring is empty and open");
+    wait_asleep(c, "the consumer waits: the ring is empty and open");
 }

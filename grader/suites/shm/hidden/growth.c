@@ -26,7 +26,7 @@ TEST(growth, created, "ring create --unbounded makes a ring that grows; a bounde
     send_line(p, "x");
     send_line(p, "x");
     wait_field(s, AT_TAIL, 1, p, "a line is put");
-    expect_waits(p, "the producer waits while the ring is full");
+    wait_asleep(p, "the producer waits while the ring is full");
     expect_field(s, AT_CAPACITY, 1, "a bounded ring");
     size_t len;
     segment_take(s, &len);
@@ -87,7 +87,7 @@ TEST(growth, capacity_last,
             segment_put_text(s, lines[i]);
         struct program *p = producer(s->name);
         wait_attached(s, 1, p);
-        expect_waits(p, "the producer waits for input");
+        wait_asleep(p, "the producer waits for input");
         struct traced t = trace_attach(p);
         struct snapshot before = segment_snapshot(s);
         send_line(p, lines[CAPACITY]);
@@ -123,7 +123,7 @@ TEST(growth, producer_follows, "a producer follows a growth that another one has
 
     struct program *p = producer(s->name);
     wait_attached(s, 1, p);
-    expect_waits(p, "the producer waits for input");
+    wait_asleep(p, "the producer waits for input");
     for (int i = 0; i < 150; i++)
         segment_put_text(s, "x"); /* it has grown to 256 places */
     send_line(p, line);
@@ -150,13 +150,13 @@ TEST(growth, behind_the_mutex,
     wait_attached(s, 2, p);
     segment_put_text(s, first);
     expect_line_text(c, first);
-    expect_waits(c, "the consumer waits while the ring is empty");
-    expect_waits(p, "the producer waits for input");
+    wait_asleep(c, "the consumer waits while the ring is empty");
+    wait_asleep(p, "the producer waits for input");
     segment_lock(s);
     sem_give(s, AT_ITEMS); /* of the item that follows */
     send_line(p, put);
-    expect_waits(c, "the consumer waits for 'mutex', which the grader holds");
-    expect_waits(p, "the producer waits for 'mutex', which the grader holds");
+    wait_asleep(c, "the consumer waits for 'mutex', which the grader holds");
+    wait_asleep(p, "the producer waits for 'mutex', which the grader holds");
     for (int i = 0; i < GROWN; i++)
         segment_grow(s);
     set64(s, AT_HEAD, 100); /* at a place that the old mapping does not have */
@@ -179,10 +179,10 @@ TEST(growth, full_behind_the_mutex, "whether a ring is full is looked at under t
 
     struct program *p = producer(s->name);
     wait_attached(s, 1, p);
-    expect_waits(p, "the producer waits for input");
+    wait_asleep(p, "the producer waits for input");
     segment_lock(s);
     send_line(p, line);
-    expect_waits(p, "the producer waits for 'mutex', which the grader holds");
+    wait_asleep(p, "the producer waits for 'mutex', which the grader holds");
     for (int i = 0; i < 2; i++) /* full only now */
         segment_append(s, other[i], strlen(other[i]));
     segment_unlock(s);
@@ -206,7 +206,7 @@ TEST(growth, while_consumer_waits,
     const char *lines[COUNT];
 
     struct program *c = consumer(s->name);
-    expect_waits(c, "the consumer waits while the ring is empty");
+    wait_asleep(c, "the consumer waits while the ring is empty");
     struct program *p = producer(s->name);
     wait_attached(s, 1, p);
     program_signal(c, SIGSTOP);
@@ -216,7 +216,7 @@ TEST(growth, while_consumer_waits,
     program_signal(c, SIGCONT);
     for (int i = 0; i < COUNT; i++)
         expect_line_text(c, lines[i]);
-    expect_waits(c, "the consumer waits while the ring is empty");
+    wait_asleep(c, "the consumer waits while the ring is empty");
     program_close_input(p);
     expect_success(p);
     expect_success(c);
@@ -268,8 +268,8 @@ TEST(growth, longer_object, "an object that is longer than its capacity needs is
     const char *line = word(&r), *other = word(&r);
     send_line(p, line);
     expect_line_text(c, line);
-    expect_waits(p, "the producer waits for input");
-    expect_waits(c, "the consumer waits while the ring is empty");
+    wait_asleep(p, "the producer waits for input");
+    wait_asleep(c, "the consumer waits while the ring is empty");
     program_signal(c, SIGSTOP);
     segment_lock(s);
     for (int i = 0; i < 2; i++)
@@ -299,7 +299,7 @@ TEST(growth, destroyed, "a ring whose name is gone still grows, for all who have
 
     struct program *c = consumer(s->name), *p = producer(s->name);
     wait_attached(s, 1, p);
-    expect_waits(c, "the consumer waits while the ring is empty");
+    wait_asleep(c, "the consumer waits while the ring is empty");
     segment_unlink(s->name);
     program_signal(c, SIGSTOP);
     for (int i = 0; i < COUNT; i++)
@@ -381,7 +381,7 @@ TEST(growth, old_mappings, "who makes a growth, or follows one, gives the old ma
     segment_attach(s);
     struct program *c = consumer(s->name), *p = producer(s->name);
     wait_attached(s, 2, p);
-    expect_waits(c, "the consumer waits while the ring is empty");
+    wait_asleep(c, "the consumer waits while the ring is empty");
     int mappings = mappings_of(c, s->name), descriptors = descriptors_of(c, s->name);
     for (int i = 0; i < DOUBLINGS; i++) {
         const char *line = word(&r), *other = word(&r);
@@ -395,7 +395,7 @@ TEST(growth, old_mappings, "who makes a growth, or follows one, gives the old ma
     }
     struct program *both[] = {c, p};
     for (int i = 0; i < 2; i++) {
-        expect_waits(both[i], "it waits for the next item");
+        wait_asleep(both[i], "it waits for the next item");
         expect_no_more(both[i], s->name, mappings, descriptors);
     }
     program_close_input(p);
@@ -406,14 +406,14 @@ TEST(growth, old_mappings, "who makes a growth, or follows one, gives the old ma
     s = segment_make(ring_name(&r), 1, true);
     p = producer(s->name);
     wait_attached(s, 1, p);
-    expect_waits(p, "the producer waits for input");
+    wait_asleep(p, "the producer waits for input");
     mappings = mappings_of(p, s->name);
     descriptors = descriptors_of(p, s->name);
     for (int i = 0; i < 1 << (DOUBLINGS - 1); i++)
         send_line(p, "x");
     send_line(p, "x");
     wait_field(s, AT_CAPACITY, 1 << DOUBLINGS, p, "the producer of an unbounded ring never waits");
-    expect_waits(p, "the producer waits for input");
+    wait_asleep(p, "the producer waits for input");
     expect_no_more(p, s->name, mappings, descriptors);
     program_close_input(p);
     expect_success(p);

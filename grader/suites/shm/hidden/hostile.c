@@ -78,7 +78,7 @@ TEST(hostile, counters_later, "a ring that breaks while it is in use is noticed 
     struct program *p = producer(s->name);
     send_line(p, line);
     wait_sem(s, AT_ITEMS, 1, p, "a line is put");
-    expect_waits(p, "the producer waits for input");
+    wait_asleep(p, "the producer waits for input");
     segment_lock(s);
     set64(s, AT_TAIL, 100);
     segment_unlock(s);
@@ -94,7 +94,7 @@ TEST(hostile, counters_later, "a ring that breaks while it is in use is noticed 
     segment_attach(s);
     segment_put_text(s, line);
     expect_line_text(c, line);
-    expect_waits(c, "the consumer waits while the ring is empty");
+    wait_asleep(c, "the consumer waits while the ring is empty");
     segment_lock(s);
     set64(s, AT_HEAD, 7); /* one taken, none was put */
     segment_unlock(s);
@@ -118,8 +118,8 @@ TEST(hostile, growth,
         wait_attached(s, 1, p);
         send_line(p, line);
         expect_line_text(c, line);
-        expect_waits(p, "the producer waits for input");
-        expect_waits(c, "the consumer waits while the ring is empty");
+        wait_asleep(p, "the producer waits for input");
+        wait_asleep(c, "the consumer waits while the ring is empty");
         segment_lock(s);
         set64(s, AT_TAIL, 2); /* an item: so a consumer may look for it */
         set32(s, AT_CAPACITY, wrong[i]);

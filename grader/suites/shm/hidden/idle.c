@@ -6,10 +6,10 @@
 /* Waits for the ring and for nothing else: no clock wakes it. */
 static void expect_undisturbed(struct program *p, const char *what)
 {
-    expect_waits(p, what);
+    wait_asleep(p, what);
     long before = process_switches(program_pid(p));
-    expect_waits(p, what);
-    expect_waits(p, what);
+    wait_asleep(p, what);
+    wait_asleep(p, what);
     EXPECT(process_switches(program_pid(p)) == before, what,
            "it wakes up although nothing happens");
 }

@@ -57,7 +57,7 @@ TEST(many, unbounded, "four producers and four consumers on a ring that grows un
     struct random r = random_from_test();
     struct crowd crowd = crowd_make(&r, 1, true);
     for (int i = 0; i < SIDE; i++) {
-        expect_waits(crowd.c[i], "a consumer waits while the ring is empty");
+        wait_asleep(crowd.c[i], "a consumer waits while the ring is empty");
         program_signal(crowd.c[i], SIGSTOP); /* so that it has to grow */
     }
     for (int i = 0; i < SIDE; i++)

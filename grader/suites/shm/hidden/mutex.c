@@ -11,7 +11,7 @@ TEST(mutex, attach, "a producer attaches under the mutex, and looks at closed th
         segment_lock(s);
         struct snapshot before = segment_snapshot(s);
         struct program *p = producer(s->name);
-        expect_waits(p, "the producer waits for 'mutex', which the grader holds");
+        wait_asleep(p, "the producer waits for 'mutex', which the grader holds");
         expect_unchanged(s, &before, "nothing changes while the grader holds 'mutex'");
         if (closed) { /* the last one leaves now */
             set32(s, AT_CLOSED, 1);
@@ -37,11 +37,11 @@ TEST(mutex, detach, "a producer detaches under the mutex")
 
     struct program *p = producer(s->name);
     wait_attached(s, 1, p);
-    expect_waits(p, "the producer waits for input");
+    wait_asleep(p, "the producer waits for input");
     segment_lock(s);
     struct snapshot before = segment_snapshot(s);
     program_close_input(p);
-    expect_waits(p, "the producer waits for 'mutex', which the grader holds");
+    wait_asleep(p, "the producer waits for 'mutex', which the grader holds");
     expect_unchanged(s, &before, "nothing changes while the grader holds 'mutex'");
     expect_sem(s, AT_ITEMS, 0, "the end is told once the ring is closed");
     set32(s, AT_PRODUCERS, 2); /* another one attaches now */
@@ -61,10 +61,10 @@ TEST(mutex, fresh_values, "head and tail are read under the mutex, not before")
 
     struct program *p = producer(s->name);
     wait_attached(s, 1, p);
-    expect_waits(p, "the producer waits for input");
+    wait_asleep(p, "the producer waits for input");
     segment_lock(s);
     send_line(p, line);
-    expect_waits(p, "the producer waits for 'mutex', which the grader holds");
+    wait_asleep(p, "the producer waits for 'mutex', which the grader holds");
     sem_take(s, AT_SPACES); /* another producer was first */
     segment_append(s, other, strlen(other));
     segment_unlock(s);
@@ -76,7 +76,7 @@ TEST(mutex, fresh_values, "head and tail are read under the mutex, not before")
 
     segment_lock(s);
     struct program *c = consumer(s->name);
-    expect_waits(c, "the consumer waits for 'mutex', which the grader holds");
+    wait_asleep(c, "the consumer waits for 'mutex', which the grader holds");
     sem_take(s, AT_ITEMS); /* another consumer was first */
     size_t len;
     segment_remove(s, &len);
@@ -101,8 +101,8 @@ TEST(mutex, free_at_rest, "nobody keeps the mutex while it waits for input, or f
     program_hold_output(c, 1, true); /* nobody reads what it prints */
     struct program *p = producer(s->name);
     send_numbered(p, 0, COUNT);
-    expect_waits(c, "the consumer waits for the reader of its output");
-    expect_waits(p, "the producer waits while the ring is full");
+    wait_asleep(c, "the consumer waits for the reader of its output");
+    wait_asleep(p, "the producer waits while the ring is full");
     expect_mutex_free(s, "while the consumer waits for its reader, and the producer for a space");
     program_hold_output(c, 1, false);
     expect_success(p);
@@ -113,7 +113,7 @@ TEST(mutex, free_at_rest, "nobody keeps the mutex while it waits for input, or f
     p = producer(s->name);
     program_send_text(p, "the beginning of a li");
     wait_attached(s, 1, p);
-    expect_waits(p, "the producer waits for input");
+    wait_asleep(p, "the producer waits for input");
     expect_mutex_free(s, "while the producer waits for input");
     expect_sem(s, AT_SPACES, 4, "a space is taken for a line that is there");
     program_close_input(p);

@@ -148,10 +148,8 @@ void wait_field(struct segment *s, enum field at, uint64_t value, struct program
         return;
     const char *got = text("it is %" PRIu64, now);
     if (p != NULL && program_has_ended(p)) {
-        size_t kept;
-        const char *said = program_output(p, 2, &kept);
-        got = text("%s, and a program has ended: %s%s", got, status_sentence(program_wait(p)),
-                   kept > 0 ? text(", and said %s", quoted(said, kept, 160)) : "");
+        got = text("%s, and a program has ended: %s (%s)", got, status_sentence(program_wait(p)),
+                   errors_shown(p));
     } else if (!came) {
         got = text("%s, and nothing happens any more:\n%s", got, describe_waiting());
     }
@@ -191,18 +189,6 @@ static size_t read_as_slot(struct program *p, const char *name, char *bytes, siz
     setfsgid(getegid());
     bytes[len] = '\0';
     return len;
-}
-
-void expect_waits(struct program *p, const char *what)
-{
-    wait_quiet_or_end(p, what);
-    if (program_has_ended(p)) {
-        size_t kept;
-        const char *said = program_output(p, 2, &kept);
-        test_fail(what, text("it ended: %s%s", status_sentence(program_wait(p)),
-                             kept > 0 ? text(", and said %s", quoted(said, kept, 160)) : ""));
-    }
-    wait_asleep(p, what);
 }
 
 /* ---- expectations ---- */

@@ -32,11 +32,6 @@ void wait_field(struct segment *s, enum field at, uint64_t value, struct program
 void wait_sem(struct segment *s, enum field at, int value, struct program *p, const char *what);
 /* A started producer has attached. */
 void wait_attached(struct segment *s, uint32_t producers, struct program *p);
-/*
- * Waits until `p` sleeps in the kernel for the ring, and fails when it ended, spins, or sleeps for
- * a time and looks again.
- */
-void expect_waits(struct program *p, const char *what);
 
 /* ---- expectations ---- */
 

@@ -42,7 +42,7 @@ TEST(put, waits_when_full,
         send_line(p, lines[i]);
     wait_field(s, AT_TAIL, capacity, p, "a producer fills the ring");
     for (uint32_t i = 0; i < 3; i++) {
-        expect_waits(p, "the producer waits while the ring is full");
+        wait_asleep(p, "the producer waits while the ring is full");
         expect_field(s, AT_TAIL, capacity + i, "while the ring is full");
         expect_mutex_free(s, "while the producer waits for a space");
         expect_sem(s, AT_ITEMS, (int)capacity, "while the ring is full");
@@ -91,7 +91,7 @@ TEST(take, waits_when_empty,
     segment_attach(s);
     struct program *c = consumer_of(s->name, 3);
     for (int i = 0; i < 3; i++) {
-        expect_waits(c, "the consumer waits while the ring is empty");
+        wait_asleep(c, "the consumer waits while the ring is empty");
         expect_mutex_free(s, "while the consumer waits for an item");
         expect_field(s, AT_HEAD, (uint64_t)i, "while the ring is empty");
         const char *line = word(&r);
@@ -113,7 +113,7 @@ TEST(mutex, producer, "while another process holds the mutex a producer changes 
     segment_lock(s);
     struct snapshot before = segment_snapshot(s);
     send_line(p, line);
-    expect_waits(p, "the producer waits for 'mutex', which the grader holds");
+    wait_asleep(p, "the producer waits for 'mutex', which the grader holds");
     expect_unchanged(s, &before, what);
     expect_sem(s, AT_ITEMS, 0, "an item is announced when it is in the ring, not before");
     segment_unlock(s);
@@ -135,7 +135,7 @@ TEST(mutex, consumer, "while another process holds the mutex a consumer takes no
     segment_put_text(s, first); /* so that it is past its start */
     expect_line_text(c, first);
     wait_sem(s, AT_SPACES, 3, c, "the item is taken");
-    expect_waits(c, "the consumer waits while the ring is empty");
+    wait_asleep(c, "the consumer waits while the ring is empty");
     expect_mutex_free(s, "while the consumer waits for an item");
     segment_lock(s);
     sem_take(s, AT_SPACES);
@@ -143,7 +143,7 @@ TEST(mutex, consumer, "while another process holds the mutex a consumer takes no
     struct snapshot before = segment_snapshot(s);
     uint64_t printed = program_output_total(c, 1);
     sem_give(s, AT_ITEMS);
-    expect_waits(c, "the consumer waits for 'mutex', which the grader holds");
+    wait_asleep(c, "the consumer waits for 'mutex', which the grader holds");
     expect_unchanged(s, &before, what);
     expect_sem(s, AT_SPACES, 2,
                "a space is given back when its item is out of the ring, not before");

@@ -62,7 +62,7 @@ TEST(end, several_consumers,
     segment_attach(s);
     for (int i = 0; i < 3; i++) {
         c[i] = consumer(s->name);
-        expect_waits(c[i], "a consumer waits while the ring is empty and open");
+        wait_asleep(c[i], "a consumer waits while the ring is empty and open");
     }
     segment_put_text(s, line);
     wait_field(s, AT_HEAD, 1, NULL, "one of the waiting consumers takes the item");

@@ -38,7 +38,7 @@ TEST(growth, consumer_follows, "a consumer that waits follows a growth of the ri
 
     segment_attach(s);
     struct program *c = consumer(s->name);
-    expect_waits(c, "the consumer waits while the ring is empty");
+    wait_asleep(c, "the consumer waits while the ring is empty");
     /* All of it at once: it has had no moment to follow step by step. */
     segment_lock(s);
     for (int i = 0; i < COUNT; i++) {
