@@ -434,6 +434,38 @@ void process_descriptors(pid_t pid, struct descriptor_list *list)
     qsort(list->fd, list->count, sizeof list->fd[0], by_number);
 }
 
+/* ---- mappings ---- */
+
+bool process_mappings(pid_t pid, bool (*each)(const struct mapping *m, void *context),
+                      void *context)
+{
+    char path[64], *line = NULL;
+    size_t size = 0;
+    bool going_on = true;
+    observe_path(path, pid, "maps");
+    const struct ids *before = observe_as(pid);
+    int fd = openat(proc_folder(), path, O_RDONLY | O_CLOEXEC);
+    FILE *file = fd < 0 ? NULL : fdopen(fd, "r");
+    if (file == NULL && fd >= 0)
+        close(fd);
+    /* proc(5): address range, permissions, offset, device, inode, path */
+    while (file != NULL && going_on && getline(&line, &size, file) > 0) {
+        struct mapping m;
+        int at = 0;
+        if (sscanf(line, "%lx-%lx %*s %lx %*s %*s %n", &m.from, &m.to, &m.offset, &at) != 3 ||
+            line[at] != '/')
+            continue;
+        line[strcspn(line, "\n")] = '\0';
+        m.path = line + at;
+        going_on = each(&m, context);
+    }
+    free(line);
+    if (file != NULL)
+        fclose(file);
+    observe_as_before(before);
+    return file != NULL;
+}
+
 /* ---- what programs promise: program_stays_itself(), program_carries() ---- */
 
 /* Where `pid` runs another file than `own`, that file's name; NULL: it does not, or has ended. */

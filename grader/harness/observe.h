@@ -44,6 +44,17 @@ long process_peak_kb(pid_t pid);       /* VmHWM */
 long process_switches(pid_t pid);      /* voluntary and not, over its threads */
 void process_command(pid_t pid, char name[static 32]); /* comm, escaped */
 
+/* One mapping of a file: addresses, where in the file it begins, and the file's path (" (deleted)"
+ * is behind one without a name). */
+struct mapping {
+    unsigned long from, to, offset;
+    const char *path;
+};
+/* Calls `each` for every mapping of a file, in the order of their addresses, until it returns
+ * false. False when /proc does not tell. */
+bool process_mappings(pid_t pid, bool (*each)(const struct mapping *m, void *context),
+                      void *context);
+
 /*
  * A sample of `root` (0: all programs of the test) with all descendants and threads. Two samples
  * that are equal, and all_asleep in both, prove that none of the tasks ran in between.

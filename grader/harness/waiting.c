@@ -6,6 +6,7 @@
  * own.
  */
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +17,7 @@
 #include "harness/observe.h"
 #include "harness/test.h"
 
-enum { HOLDERS_MAX = 6, MAPS_MAX = 1 << 16 };
+enum { HOLDERS_MAX = 6 };
 
 enum waits {
     WAITS_INPUT,   /* on a descriptor, its first argument, to read */
@@ -194,31 +195,33 @@ static const char *pipes_held(const struct scene *s, const struct holder *h)
     return kept;
 }
 
+struct place {
+    unsigned long address;
+    const char *text;
+};
+
+static bool is_place(const struct mapping *m, void *context)
+{
+    struct place *p = context;
+    if (p->address < m->from || p->address >= m->to)
+        return true;
+    const char *deleted = strstr(m->path, " (deleted)");
+    if (strncmp(m->path, "/dev/shm/", 9) == 0)
+        p->text =
+            text(", byte %lu of %.*s", p->address - m->from + m->offset,
+                 (int)(deleted != NULL ? deleted - m->path : (ptrdiff_t)strlen(m->path)), m->path);
+    return false;
+}
+
 /*
  * ", byte 72 of /dev/shm/NAME": the object of shared memory that `address` lies in, "" for what is
  * the process's own. Who knows the layout knows from it which semaphore it is.
  */
 static const char *place_in_memory(pid_t pid, unsigned long address)
 {
-    static char maps[MAPS_MAX];
-    const struct ids *before = observe_as(pid);
-    observe_read(maps, sizeof maps, pid, "maps");
-    observe_as_before(before);
-    char *rest = maps;
-    for (char *line; (line = strsep(&rest, "\n")) != NULL;) {
-        unsigned long from, to, offset;
-        int path = 0;
-        /* proc(5): address range, permissions, offset, device, inode, path */
-        if (sscanf(line, "%lx-%lx %*s %lx %*s %*s %n", &from, &to, &offset, &path) != 3 ||
-            path == 0 || address < from || address >= to)
-            continue;
-        char *name = line + path, *deleted = strstr(name, " (deleted)");
-        if (deleted != NULL)
-            *deleted = '\0';
-        if (strncmp(name, "/dev/shm/", 9) == 0)
-            return text(", byte %lu of %s", address - from + offset, name);
-    }
-    return "";
+    struct place p = {address, ""};
+    process_mappings(pid, is_place, &p);
+    return p.text;
 }
 
 static const char *describe_one(const struct scene *s, size_t index, pid_t pid)

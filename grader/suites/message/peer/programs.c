@@ -30,18 +30,12 @@ static void forget_programs(void)
     program_count = 0;
 }
 
-static void remember(struct program *p, const char *called)
+static void remember(struct program *p, const char *called, bool timed)
 {
     test_at_end(forget_programs);
     programs[program_count % PROGRAMS_KEPT].p = p;
-    programs[program_count % PROGRAMS_KEPT].timed = false;
+    programs[program_count % PROGRAMS_KEPT].timed = timed;
     programs[program_count++ % PROGRAMS_KEPT].name = called;
-}
-
-static void remember_word(const char *word)
-{
-    if (strcmp(word, "--timeout") == 0)
-        programs[(program_count - 1) % PROGRAMS_KEPT].timed = true;
 }
 
 /* Whether it has a time-out to keep; of one that is forgotten nobody knows. */
@@ -59,10 +53,9 @@ static struct program *command_of(const char *words)
     char *line = (char *)text("%s", words);
     for (char *w; (w = strsep(&line, " ")) != NULL;) {
         if (p == NULL)
-            remember(p = program_new(w), w);
+            remember(p = program_new(w), w, strstr(words, " --timeout ") != NULL);
         else
             program_arg(p, strcmp(w, "''") == 0 ? "" : w);
-        remember_word(w);
     }
     return p;
 }

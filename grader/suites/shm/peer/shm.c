@@ -1,16 +1,11 @@
 /* Programs on a ring, waiting for it, and the expectations that most tests share. */
 #include "suites/shm/peer/shm.h"
 
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/fsuid.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 enum { PRODUCERS_MAX = 8 };
 
@@ -168,29 +163,6 @@ void wait_attached(struct segment *s, uint32_t producers, struct program *p)
     test_about(before);
 }
 
-/* Reads /proc/PID/NAME with the slot's ids, to whom alone it may be open. */
-static size_t read_as_slot(struct program *p, const char *name, char *bytes, size_t size)
-{
-    struct stat slot;
-    if (stat(test_directory(), &slot) != 0)
-        return 0;
-    if (geteuid() == 0) {
-        setfsgid(slot.st_gid);
-        setfsuid(slot.st_uid);
-    }
-    int fd = open(text("/proc/%d/%s", (int)program_pid(p), name), O_RDONLY | O_CLOEXEC);
-    size_t len = 0;
-    for (ssize_t n; fd >= 0 && len + 1 < size; len += (size_t)n)
-        if ((n = read(fd, bytes + len, size - 1 - len)) <= 0)
-            break;
-    if (fd >= 0)
-        close(fd);
-    setfsuid(geteuid());
-    setfsgid(getegid());
-    bytes[len] = '\0';
-    return len;
-}
-
 /* ---- expectations ---- */
 
 void expect_success(struct program *p)
@@ -331,22 +303,22 @@ void expect_all_items(struct program *const *consumers, int consumer_count, int 
 
 /* ---- what a program holds ---- */
 
+struct object {
+    const char *path;
+    int count;
+};
+
+static bool count_mapping(const struct mapping *m, void *context)
+{
+    struct object *o = context;
+    o->count += strncmp(m->path, o->path, strlen(o->path)) == 0;
+    return true;
+}
+
 int mappings_of(struct program *p, const char *name)
 {
-    enum { SIZE = 1 << 20 };
-    char *maps = malloc(SIZE);
-    const char *object = text("/dev/shm/%s", name);
-    int count = 0;
-    if (maps == NULL)
-        abort();
-    if (read_as_slot(p, "maps", maps, SIZE) == 0) {
-        free(maps);
-        return -1;
-    }
-    for (const char *at = maps; (at = strstr(at, object)) != NULL; at += strlen(object))
-        count++;
-    free(maps);
-    return count;
+    struct object o = {text("/dev/shm/%s", name), 0};
+    return process_mappings(program_pid(p), count_mapping, &o) ? o.count : -1;
 }
 
 int descriptors_of(struct program *p, const char *name)
