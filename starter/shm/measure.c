@@ -626,6 +626,7 @@ int main(int argc, char **argv)
 {
     /* SIGPIPE, so that a write to nobody says EPIPE instead of ending us. */
     const int blocked[] = {SIGCHLD, SIGPIPE, SIGINT, SIGTERM, SIGHUP};
+    struct sigaction before;
     sigset_t mask;
     int measured;
 
@@ -636,9 +637,13 @@ int main(int argc, char **argv)
     began = now();
     terminal = isatty(STDERR_FILENO);
     snprintf(name, sizeof name, "measure-%ld", (long)getpid());
+    signal(SIGCHLD, SIG_DFL); /* ignored, children would leave no status */
     sigemptyset(&mask);
-    for (size_t i = 0; i < sizeof blocked / sizeof *blocked; i++)
-        sigaddset(&mask, blocked[i]);
+    for (size_t i = 0; i < sizeof blocked / sizeof *blocked; i++) {
+        /* Whoever started us with a signal ignored (a shell, in the background) meant it. */
+        if (sigaction(blocked[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+            sigaddset(&mask, blocked[i]);
+    }
     sigprocmask(SIG_BLOCK, &mask, &original_mask);
     signals = signalfd(-1, &mask, SFD_CLOEXEC);
     nothing = open("/dev/null", O_RDWR | O_CLOEXEC);

@@ -100,9 +100,11 @@ def inside(path):
 class Measured:
     """One run of measure in a lab's folder, without make: its end, and what is left of it."""
 
-    def __init__(self, case, work, *options, env=None, stop=None):
+    def __init__(self, case, work, *options, env=None, stop=None, interrupt=signal.SIG_DFL):
         self.process = subprocess.Popen(
             ["./measure.bin", *options], cwd=work, env=environment(env), start_new_session=True,
+            # Not as we were started: a shell ignores ^C for what runs in its background.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, interrupt),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         try:
             if stop is not None:
@@ -238,6 +240,18 @@ class Measure(unittest.TestCase):
                 os.kill(pid, signal.SIGINT)
             done = Measured(self, work, "-n", "1000000", stop=stop)
             self.assertEqual(done.status, -signal.SIGINT, done)
+
+    def test_interrupted_in_the_background(self):
+        with folder() as into:
+            work = kit(into, "shm") / "shm"
+
+            def stop(pid):
+                wait_for(lambda: [p for p in descendants(pid) if p.name == "consumer"], "a consumer")
+                os.kill(pid, signal.SIGINT)
+            done = Measured(self, work, "-n", "20000", "-r", "1", stop=stop,
+                            interrupt=signal.SIG_IGN)
+            self.assertEqual(done.status, 0, done)
+            self.check_rows(done, "ring", "pipe (bare)")
 
     def test_a_lab_is_not_there(self):
         with folder() as into:
