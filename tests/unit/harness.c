@@ -9,11 +9,13 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "harness/harness.h"
 #include "harness/internal.h"
+#include "harness/trace.h"
 #include "course/manifest.h"
 #include "sandbox/exclusion.h"
 #include "support/clock.h"
@@ -375,6 +377,64 @@ Test(harness, sees_that_a_program_will_look_again)
     const struct board *b = scenario(is_not_asleep);
     assert_verdict(b, BOARD_FAILED);
     assert_says(b->got, "it sleeps for a time");
+}
+
+static void steps_to_its_end(void)
+{
+    struct trace_stop stop;
+    struct program *p = program_new("misbehave");
+    int calls = 0;
+    program_args(p, "exit", "3", NULL);
+    if (!trace_start(p))
+        test_fail("it is held", strerror(errno));
+    for (int i = 0; i < 100; i++)
+        if (!trace_step(1000))
+            test_fail("it goes on by one instruction", "it does not");
+    while (trace_next(&stop, 1000))
+        calls++;
+    if (!trace_ended() || calls == 0 || stop.leaves || stop.number != SYS_exit_group ||
+        stop.arguments[0] != 3)
+        test_fail("the last call of a program is to end with 3", text("%d calls", calls));
+    trace_end();
+    expect_exit(p, 3);
+}
+
+static void is_let_go(void)
+{
+    struct program *p = start("copy", NULL);
+    struct trace_stop stop;
+    size_t len;
+    wait_quiet(p, "it waits for input");
+    if (!trace_begin(p))
+        test_fail("it is held", strerror(errno));
+    while (trace_next(&stop, 50)) /* its read() begins anew */
+        continue;
+    if (trace_ended())
+        test_fail("it sleeps in read()", "it has ended");
+    trace_end();
+    program_send_text(p, "hello\n");
+    if (strcmp(program_read_line(p, 1, &len), "hello") != 0)
+        test_fail("it goes on as if nothing had been", "another line");
+    program_close_input(p);
+    expect_exit(p, 0);
+}
+
+static void fails_while_it_holds(void)
+{
+    struct program *p = program_new("misbehave");
+    program_args(p, "sleep", NULL);
+    if (!trace_start(p))
+        test_fail("it is held", strerror(errno));
+    test_fail("this", "that");
+}
+
+Test(harness, holds_a_program_and_lets_it_go)
+{
+    assert_verdict(scenario(steps_to_its_end), BOARD_PASSED);
+    assert_verdict(scenario(is_let_go), BOARD_PASSED);
+    const struct board *b = scenario(fails_while_it_holds); /* and nothing is left to wait for */
+    assert_verdict(b, BOARD_FAILED);
+    assert_says(b->got, "that");
 }
 
 static void crashes_beside(void)

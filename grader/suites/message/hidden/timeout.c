@@ -1,6 +1,6 @@
 /* Time-outs: each single wait, and nothing but the wait. */
+#include "harness/trace.h"
 #include "suites/message/peer/message.h"
-#include "suites/message/peer/trace.h"
 
 #include <fcntl.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* Mailboxes: made, named, removed. */
+#include "harness/trace.h"
 #include "suites/message/peer/message.h"
-#include "suites/message/peer/trace.h"
 
 #include <errno.h>
 #include <string.h>

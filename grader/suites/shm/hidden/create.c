@@ -151,14 +151,15 @@ TEST(create, meanwhile, "somebody else makes the name at the last moment: that r
 
     struct program *p = program_new("ring");
     program_args(p, "create", name, "5", NULL);
-    struct traced t = trace_start(p);
-    while (s == NULL && trace_to_system_call(&t))
-        if (trace_makes_name(&t))
+    struct trace_stop stop;
+    step_start(p);
+    while (s == NULL && step_to_call(&stop))
+        if (makes_name(&stop))
             s = segment_make(name, 3, true);
     EXPECT(s != NULL, "ring create makes the shared memory object /NAME",
            "it has ended and made none");
     struct snapshot before = segment_snapshot(s);
-    trace_let_go(&t);
+    trace_end();
     expect_exit(p, 1);
     EXPECT(segment_there(name), "the ring of the creator that was first keeps its name",
            "the name is gone");

@@ -88,7 +88,8 @@ TEST(growth, capacity_last,
         struct program *p = producer(s->name);
         wait_attached(s, 1, p);
         wait_asleep(p, "the producer waits for input");
-        struct traced t = trace_attach(p);
+        struct trace_stop stop;
+        step_attach(p);
         struct snapshot before = segment_snapshot(s);
         send_line(p, lines[CAPACITY]);
         while (get32(s, AT_CAPACITY) == CAPACITY) {
@@ -98,15 +99,15 @@ TEST(growth, capacity_last,
                    "whoever looks, and if the producer dies",
                    "'capacity' is the old one, and an item is not in its place any more");
             /* Only a longer object can have the capacity written. */
-            if (!(segment_size(s) < ring_bytes(2 * CAPACITY) ? trace_to_system_call(&t)
-                                                             : trace_instruction(&t)))
+            if (!(segment_size(s) < ring_bytes(2 * CAPACITY) ? step_to_call(&stop)
+                                                             : step_instruction()))
                 break;
         }
         expect_field(s, AT_CAPACITY, 2 * CAPACITY, "a full ring doubles");
         for (uint64_t i = 0; i < CAPACITY; i++)
             expect_item(s, head + i, lines[i], strlen(lines[i]),
                         "when 'capacity' is written all items are in their new places");
-        trace_let_go(&t);
+        trace_end();
         wait_sem(s, AT_ITEMS, CAPACITY + 1, p, "the line is put");
         expect_item(s, head + CAPACITY, lines[CAPACITY], strlen(lines[CAPACITY]),
                     "after the growth");

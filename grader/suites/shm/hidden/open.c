@@ -112,8 +112,9 @@ TEST(open, meanwhile, "a ring that grows while it is opened is a right one at ea
 
     struct program *p = program_new("ring");
     program_args(p, "info", s->name, NULL);
-    struct traced t = trace_start(p);
-    while (trace_to_system_call(&t))
+    struct trace_stop stop;
+    step_start(p);
+    while (step_to_call(&stop))
         if (capacity < LARGEST && descriptors_of(p, s->name) > 0) {
             capacity *= 2; /* first the object, then the capacity; the items are not looked at */
             segment_resize(s, ring_bytes(capacity));

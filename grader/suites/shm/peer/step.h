@@ -1,41 +1,25 @@
 /*
- * step.h - programs that the test lets go on step by step.
+ * step.h - programs of the lab that the test lets go on step by step (harness/trace.h).
  *
- * In which order a program writes to memory can't be seen from outside by luck: it is over in less
- * than a microsecond. So it is traced (ptrace(2)): it stands still at each of its system calls, or
- * after each instruction, while the grader looks at the object or changes it. Where tracing is not
- * allowed the test is not measured. However a test ends, a traced program dies as any other does.
+ * Where tracing is not allowed the test is not measured.
  */
 #ifndef SHM_PEER_STEP_H
 #define SHM_PEER_STEP_H
 
+#include "harness/trace.h"
 #include "suites/shm/peer/shm.h"
 
-/* A program that stands still now, or has ended. */
-struct traced {
-    pid_t pid;
-    int signal; /* of its own, which it gets when it goes on */
-    int steps;
-    bool ended;
-};
-
-/* Starts `p`, all of whose settings are made, and holds it before its main(). Its stderr is not
- * seen: the loader complains there. */
-struct traced trace_start(struct program *p);
-/* Holds a program that runs, at best while it sleeps. */
-struct traced trace_attach(struct program *p);
+/* trace_start(), trace_begin(). */
+void step_start(struct program *p);
+void step_attach(struct program *p);
 /* Lets it go on to where it enters or leaves a system call; false when it has ended instead. A
  * program that waits in between fails the test. */
-bool trace_to_system_call(struct traced *t);
-/* Lets it go on for one instruction, or a signal of its own; false when it has ended. One that is
- * not ready after 20,000 of them is right, too: from then on it goes on to its next system call. */
-bool trace_instruction(struct traced *t);
-/* The number (SYS_...) of the system call that it is about to enter; -1 when it is not. */
-long trace_enters(const struct traced *t);
+bool step_to_call(struct trace_stop *stop);
+/* Lets it go on for one instruction; false when it has ended. One that is not ready after 20,000 of
+ * them is right, too: from then on it goes on to its next system call. */
+bool step_instruction(void);
 /* It is about to make a file or an object, or to give it another name. */
-bool trace_makes_name(const struct traced *t);
-/* Lets it go on by itself. */
-void trace_let_go(struct traced *t);
+bool makes_name(const struct trace_stop *stop);
 
 /*
  * Starts `ring create NAME CAPACITY` and fails, as `what`, when anything of the object changes once

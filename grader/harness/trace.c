@@ -1,17 +1,22 @@
 /*
  * trace.c - a program under ptrace.
  *
- * Whoever traces must have the real ids of the traced (ptrace(2), "access mode checking"), so the
- * worker takes them meanwhile. The end of the process is seen, but left to the harness to take.
+ * Held at its start: the dynamic loader opens $LD_PRELOAD before anything else, and that is a FIFO
+ * which nobody writes to. Whoever traces must have the real ids of the traced (ptrace(2), "access
+ * mode checking"), so the worker takes them meanwhile.
+ *
+ * A test may fail at any line, and its programs are killed then while they are traced. So no stop
+ * at the end of the program is asked for (PTRACE_O_TRACEEXIT: it would not die until we let it go),
+ * and its end is only looked at here: it is taken by the harness, as any other.
  */
-#include "suites/message/peer/trace.h"
+#include "harness/trace.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -19,6 +24,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "harness/internal.h"
+#include "harness/scene.h"
+#include "harness/test.h"
 #include "support/clock.h"
 
 enum { TASKS_MAX = 32, SPINS = 1000, LONGEST_MS = 4000 };
@@ -32,15 +40,16 @@ static struct task {
 static size_t task_count;
 static pid_t process;
 static bool over;
+static int starts; /* each has a FIFO of its own */
 
 /* The real ids of the slot, or our own again; raw calls, for the C library sets all three. */
 static void real_ids(bool of_slot)
 {
-    struct stat st;
-    if (geteuid() != 0 || stat(test_directory(), &st) != 0)
+    const struct policy *slot = &harness.job.policy;
+    if (!slot->own_ids)
         return;
-    syscall(SYS_setresgid, of_slot ? st.st_gid : getegid(), -1, -1);
-    syscall(SYS_setresuid, of_slot ? st.st_uid : geteuid(), -1, -1);
+    syscall(SYS_setresgid, of_slot ? slot->gid : getegid(), -1, -1);
+    syscall(SYS_setresuid, of_slot ? slot->uid : geteuid(), -1, -1);
 }
 
 static struct task *add(pid_t tid)
@@ -54,9 +63,11 @@ static struct task *add(pid_t tid)
     return &tasks[task_count++];
 }
 
-/* Takes hold of all threads; false: not even of the first one. */
+/* Takes hold of all threads; false: not even of the first one (errno). */
 static bool seize(pid_t pid)
 {
+    const long options = PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE;
+    int error = 0;
     DIR *folder = opendir(text("/proc/%d/task", (int)pid));
     task_count = 0;
     process = pid;
@@ -66,14 +77,16 @@ static bool seize(pid_t pid)
     real_ids(true);
     for (struct dirent *entry; (entry = readdir(folder)) != NULL;) {
         pid_t tid = (pid_t)strtol(entry->d_name, NULL, 10);
-        if (tid > 0 &&
-            ptrace(PTRACE_SEIZE, tid, 0L, (long)(PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE)) == 0)
+        if (tid > 0 && ptrace(PTRACE_SEIZE, tid, 0L, options) == 0)
             add(tid);
+        else if (tid > 0)
+            error = errno;
     }
     closedir(folder);
     for (size_t i = 0; i < task_count; i++)
         ptrace(PTRACE_INTERRUPT, tasks[i].tid, 0L, 0L);
     real_ids(false);
+    errno = error;
     return task_count > 0;
 }
 
@@ -117,7 +130,9 @@ static void look(struct task *t, struct trace_stop *stop, bool *at_call)
             t->number = (long)call.entry.nr;
         stop->number = t->number;
         stop->result = stop->leaves ? (long)call.exit.rval : 0;
-    } else if (status >> 16 == 0) {
+        for (int i = 0; i < 6; i++)
+            stop->arguments[i] = stop->leaves ? 0 : call.entry.args[i];
+    } else if (status >> 16 == 0 && WSTOPSIG(status) != SIGTRAP) { /* that is the end of a step */
         t->signal = WSTOPSIG(status);
     }
 }
@@ -160,8 +175,7 @@ bool trace_begin(struct program *p)
 
 bool trace_start(struct program *p)
 {
-    /* The dynamic loader opens $LD_PRELOAD before anything else: a FIFO that nobody writes to. */
-    const char *fifo = text("%s/before-main", test_directory());
+    const char *fifo = text("%s/before-main-%d", test_directory(), ++starts);
     if (mkfifo(fifo, 0600) != 0)
         suite_failed("cannot make the FIFO", fifo);
     give_away(fifo);
@@ -170,12 +184,21 @@ bool trace_start(struct program *p)
     program_start(p);
     wait_quiet(p, "the program is held at its start");
     bool held = trace_begin(p);
+    int error = errno;
     /* It reads the beginning of a library that is none, and goes on. */
     char bytes[1024] = "no library";
     int fd = open(fifo, O_RDWR | O_NONBLOCK | O_CLOEXEC); /* held until the worker ends */
     if (fd < 0 || write(fd, bytes, sizeof bytes) != (ssize_t)sizeof bytes)
         suite_failed("cannot write to the FIFO", fifo);
+    errno = error;
     return held;
+}
+
+static void resume(struct task *t, enum __ptrace_request how)
+{
+    ptrace(how, t->tid, 0L, (long)t->signal);
+    t->stopped = false;
+    t->signal = 0;
 }
 
 bool trace_next(struct trace_stop *stop, int ms)
@@ -184,11 +207,8 @@ bool trace_next(struct trace_stop *stop, int ms)
     int64_t begun = clock_ns();
     for (int turn = 0; !over; turn++) {
         for (size_t i = 0; i < task_count; i++)
-            if (tasks[i].stopped) {
-                ptrace(PTRACE_SYSCALL, tasks[i].tid, 0L, (long)tasks[i].signal);
-                tasks[i].stopped = false;
-                tasks[i].signal = 0;
-            }
+            if (tasks[i].stopped)
+                resume(&tasks[i], PTRACE_SYSCALL);
         for (size_t i = task_count; i-- > 0 && !at_call;)
             look(&tasks[i], stop, &at_call);
         if (at_call)
@@ -198,6 +218,28 @@ bool trace_next(struct trace_stop *stop, int ms)
         rest(turn);
     }
     return false;
+}
+
+bool trace_step(int ms)
+{
+    struct trace_stop stop;
+    bool at_call;
+    int64_t begun = clock_ns();
+    struct task *first = over ? NULL : add(process);
+    if (first != NULL && first->stopped)
+        resume(first, PTRACE_SINGLESTEP);
+    for (int turn = 0; !over && clock_ns() - begun < ms * (int64_t)NS_PER_MS; turn++) {
+        look(first, &stop, &at_call);
+        if (!over && first->stopped)
+            return true;
+        rest(turn);
+    }
+    return false;
+}
+
+bool trace_ended(void)
+{
+    return over;
 }
 
 void trace_end(void)
