@@ -468,21 +468,28 @@ bool process_mappings(pid_t pid, bool (*each)(const struct mapping *m, void *con
 
 /* ---- what programs promise: program_stays_itself(), program_carries() ---- */
 
+/* The file that `pid` runs, and its path in `path`; false when it has ended. */
+static bool executable(pid_t pid, struct stat *file, char path[static TEXT_MAX])
+{
+    char link[64];
+    observe_path(link, pid, "exe");
+    const struct ids *before = observe_as(pid);
+    ssize_t len = readlinkat(proc_folder(), link, path, TEXT_MAX - 1);
+    bool seen = len > 0 && fstatat(proc_folder(), link, file, 0) == 0;
+    observe_as_before(before);
+    path[len > 0 ? len : 0] = '\0';
+    return seen;
+}
+
 /* Where `pid` runs another file than `own`, that file's name; NULL: it does not, or has ended. */
 static const char *other_program(pid_t pid, const struct stat *own)
 {
-    char link[64], target[TEXT_MAX];
+    char path[TEXT_MAX];
     struct stat now;
-    snprintf(link, sizeof link, "%d/exe", (int)pid);
-    const struct ids *before = observe_as(pid);
-    ssize_t len = readlinkat(proc_folder(), link, target, sizeof target - 1);
-    bool seen = len > 0 && fstatat(proc_folder(), link, &now, 0) == 0;
-    observe_as_before(before);
-    if (!seen || (own->st_dev == now.st_dev && own->st_ino == now.st_ino))
+    if (!executable(pid, &now, path) || (own->st_dev == now.st_dev && own->st_ino == now.st_ino))
         return NULL;
-    target[len] = '\0';
-    const char *slash = strrchr(target, '/');
-    return text("%s", slash != NULL ? slash + 1 : target);
+    const char *slash = strrchr(path, '/');
+    return text("%s", slash != NULL ? slash + 1 : path);
 }
 
 /* The pipes that are stdin and stdout of `pid`, 0 for what is none. */
@@ -525,7 +532,7 @@ static void observe_carrier(const struct program *p, const struct stat *own)
 
 void observe_promises(void)
 {
-    char link[64];
+    char path[TEXT_MAX];
     for (const struct program *p = harness.programs; p != NULL; p = p->next) {
         struct stat own;
         if (!p->started || p->ended)
@@ -538,13 +545,7 @@ void observe_promises(void)
                                "outside of a child",
                                p->name, other));
         }
-        if (p->carries != NULL) {
-            const struct ids *before = observe_as(p->pid);
-            snprintf(link, sizeof link, "%d/exe", (int)p->pid);
-            bool seen = fstatat(proc_folder(), link, &own, 0) == 0;
-            observe_as_before(before);
-            if (seen)
-                observe_carrier(p, &own);
-        }
+        if (p->carries != NULL && executable(p->pid, &own, path))
+            observe_carrier(p, &own);
     }
 }

@@ -5,7 +5,6 @@
  * are those of the calls' man pages. One that stands in the program's memory is read there. Signals
  * by a timer (setitimer(2)) and timer descriptors are not seen.
  */
-#include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <stdio.h>

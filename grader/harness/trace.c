@@ -41,6 +41,8 @@ static size_t task_count;
 static pid_t process;
 static bool over;
 static int starts; /* each has a FIFO of its own */
+static int
+    library; /* the last one's FIFO: open until the worker ends, or its bytes would be lost */
 
 /* The real ids of the slot, or our own again; raw calls, for the C library sets all three. */
 static void real_ids(bool of_slot)
@@ -187,8 +189,8 @@ bool trace_start(struct program *p)
     int error = errno;
     /* It reads the beginning of a library that is none, and goes on. */
     char bytes[1024] = "no library";
-    int fd = open(fifo, O_RDWR | O_NONBLOCK | O_CLOEXEC); /* held until the worker ends */
-    if (fd < 0 || write(fd, bytes, sizeof bytes) != (ssize_t)sizeof bytes)
+    library = open(fifo, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+    if (library < 0 || write(library, bytes, sizeof bytes) != (ssize_t)sizeof bytes)
         suite_failed("cannot write to the FIFO", fifo);
     errno = error;
     return held;
@@ -225,8 +227,10 @@ bool trace_step(int ms)
     struct trace_stop stop;
     bool at_call;
     int64_t begun = clock_ns();
-    struct task *first = over ? NULL : add(process);
-    if (first != NULL && first->stopped)
+    struct task *first = add(process); /* the one that is there already */
+    if (first == NULL || over)
+        return false;
+    if (first->stopped)
         resume(first, PTRACE_SINGLESTEP);
     for (int turn = 0; !over && clock_ns() - begun < ms * (int64_t)NS_PER_MS; turn++) {
         look(first, &stop, &at_call);

@@ -17,8 +17,7 @@ static int open_lock(const char *path)
 
 void machine_open(struct machine *m, const char *path)
 {
-    char *lock =
-        path ? xasprintf("%s", path) : xasprintf("/run/lock/ipclab-%u", (unsigned)geteuid());
+    char *lock = path ? xstrdup(path) : xasprintf("/run/lock/ipclab-%u", (unsigned)geteuid());
     char *turnstile = xasprintf("%s.turn", lock);
     *m = (struct machine){.lock = open_lock(lock), .turnstile = open_lock(turnstile)};
     free(lock);
