@@ -1,7 +1,7 @@
 /*
- * Two children of ours: the guard, and gcc, one run at a time, in the build's own slot. gcc starts
- * cc1, as and ld; all of them are of the slot's uid and group, and closing the slot sweeps what is
- * left of them. The guard does the same when we die before that.
+ * Children of ours: the guard, and gcc, for as many programs at a time as tests run later, in the
+ * build's own slot. gcc starts cc1, as and ld; all of them are of the slot's uid and group, and
+ * closing the slot sweeps what is left of them. The guard does the same when we die before that.
  */
 #include "build/build.h"
 
@@ -49,6 +49,8 @@ struct building {
     pid_t guard;
     int control; /* of the guard: closes when we die */
     char *env[8];
+    /* The build folder has another name each time: programs shall not differ for that. */
+    char *prefix_map;
     bool out_of_time;
     struct strbuf log; /* raw */
 };
@@ -241,69 +243,81 @@ static bool no_room(const struct building *b, const struct child *child)
            (fs.f_files > 0 && fs.f_favail == 0);
 }
 
-/* Compiles one program. 0 with *ok, or -1 and `err` when the compiler could not be started. */
-static int compile(struct building *b, const struct manifest_program *program, bool *ok,
-                   struct error *err)
-{
+/* One program's run of gcc. */
+struct compilation {
+    const struct manifest_program *program;
     const char *argv[ARGUMENTS_MAX + 1];
-    struct child child = CHILD_INIT;
-    struct error starting = ERROR_INIT;
-    struct strbuf said = STRBUF_INIT;
-    size_t told = 0;
-    int result = -1;
+    size_t told; /* so many of them are shown */
+    struct child child;
+};
 
-    *ok = false;
-    /* The build folder has another name each time: programs shall not differ for that. */
-    char *prefix_map = xasprintf("-ffile-prefix-map=%s=.", b->slot.directory);
-    if (make_arguments(program, prefix_map, argv, &told, err) != 0)
-        goto out;
-    child.argv = (char *const *)argv;
-    child.env = b->env;
-    child.timeout_ms = BUILD_SECONDS * MS_PER_S;
-    child.max_out = SAID_MAX;
-    child.stop = b->g->stop;
-    child.before_exec = enter;
-    child.before_exec_argument = &b->sandbox;
-    int ran = child_run(&child, &starting);
-    if (ran != 0 && !child.timed_out) {
-        error_set(err, FAULT_GRADER, "%s",
-                  child.stopped ? "interrupted before it was compiled" : starting.text);
-        goto out;
-    }
-    if (child.status != 0 && no_room(b, &child)) {
-        error_set(err, FAULT_GRADER,
-                  "no room to compile in '%s': free some of the disk, or set "
-                  "TMPDIR to a folder that has more",
-                  b->g->work);
-        goto out;
-    }
-    result = 0;
-    *ok = ran == 0 && child.status == 0;
+/* -1 and `err` when the compiler could not be started. */
+static int compile_start(struct building *b, struct compilation *c, struct error *err)
+{
+    c->child = (struct child)CHILD_INIT;
+    if (make_arguments(c->program, b->prefix_map, c->argv, &c->told, err) != 0)
+        return -1;
+    c->child.argv = (char *const *)c->argv;
+    c->child.env = b->env;
+    c->child.timeout_ms = BUILD_SECONDS * MS_PER_S;
+    c->child.max_out = SAID_MAX;
+    c->child.stop = b->g->stop;
+    c->child.before_exec = enter;
+    c->child.before_exec_argument = &b->sandbox;
+    return child_start(&c->child, err);
+}
+
+/* Adds to the log what the compiler said, below its command. */
+static void log_compilation(struct building *b, const struct compilation *c, bool ok)
+{
+    const struct child *child = &c->child;
+    struct strbuf said = STRBUF_INIT;
     b->g->build.warnings +=
-        build_log_add(&said, b->g, b->slot.directory, child.out.text, child.out.len);
+        build_log_add(&said, b->g, b->slot.directory, child->out.text, child->out.len);
     b->g->build.warnings +=
-        build_log_add(&said, b->g, b->slot.directory, child.err.text, child.err.len);
-    b->out_of_time = child.timed_out;
-    if (child.timed_out)
-        strbuf_addf(&said, "'%s' was not compiled within %d s\n", program->name, BUILD_SECONDS);
-    else if (!*ok && hit_limit(&child))
+        build_log_add(&said, b->g, b->slot.directory, child->err.text, child->err.len);
+    if (child->timed_out)
+        strbuf_addf(&said, "'%s' was not compiled within %d s\n", c->program->name, BUILD_SECONDS);
+    else if (!ok && hit_limit(child))
         strbuf_addf(&said,
                     "the compiler was stopped: it may use %d s of processor time, %d MiB of "
                     "memory and %d MiB for a file\n",
                     BUILD_CPU_SECONDS, BUILD_MEMORY_MB, BUILD_FILE_MB);
-    else if (!*ok && said.len == 0)
-        strbuf_addf(&said, "the compiler failed with status %d and no word\n", child.status);
+    else if (!ok && said.len == 0)
+        strbuf_addf(&said, "the compiler failed with status %d and no word\n", child->status);
     if (said.len > 0) {
         strbuf_addstr(&b->log, "$ gcc");
-        for (size_t i = 1; i < told; i++)
-            strbuf_addf(&b->log, " %s", argv[i]);
+        for (size_t i = 1; i < c->told; i++)
+            strbuf_addf(&b->log, " %s", c->argv[i]);
         strbuf_addch(&b->log, '\n');
         strbuf_add(&b->log, said.text, said.len);
     }
-out:
-    free(prefix_map);
     strbuf_release(&said);
-    child_release(&child);
+}
+
+/* 0 with *ok: whether it compiled; -1 and `err`: that is not known. */
+static int compile_finish(struct building *b, struct compilation *c, bool *ok, struct error *err)
+{
+    struct error running = ERROR_INIT;
+    struct child *child = &c->child;
+    int result = -1;
+
+    int ran = child_finish(child, &running);
+    *ok = ran == 0 && child->status == 0;
+    if (ran != 0 && !child->timed_out) {
+        error_set(err, FAULT_GRADER, "%s",
+                  child->stopped ? "interrupted before it was compiled" : running.text);
+    } else if (child->status != 0 && no_room(b, child)) {
+        error_set(err, FAULT_GRADER,
+                  "no room to compile in '%s': free some of the disk, or set "
+                  "TMPDIR to a folder that has more",
+                  b->g->work);
+    } else {
+        b->out_of_time = b->out_of_time || child->timed_out;
+        log_compilation(b, c, *ok);
+        result = 0;
+    }
+    child_release(child);
     return result;
 }
 
@@ -336,20 +350,34 @@ static int take_program(struct building *b, int folder, const char *name, bool *
 static int build_all(struct building *b, struct error *err)
 {
     const struct manifest *m = &b->g->manifest;
+    const size_t at_once = b->g->options.jobs < 1 ? 1 : (size_t)b->g->options.jobs;
+    size_t started = 0;
     bool all = true;
     int result = 0;
     int folder = open(b->slot.directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (folder < 0)
         return error_errno(err, "cannot open '%s'", b->slot.directory);
-    for (size_t i = 0; i < m->program_count && result == 0 && !b->out_of_time; i++) {
+    struct compilation *each = xcalloc(m->program_count, sizeof *each);
+    for (size_t i = 0; i < m->program_count; i++) {
         bool ok;
-        result = compile(b, &m->programs[i], &ok, err);
-        if (result == 0 && ok)
-            result = take_program(b, folder, m->programs[i].name, &ok, err);
+        while (started < m->program_count && started - i < at_once && result == 0 &&
+               !b->out_of_time) {
+            each[started].program = &m->programs[started];
+            result = compile_start(b, &each[started], err);
+            started += result == 0;
+        }
+        if (i == started)
+            break;
+        /* The first failure is told; what has been started is finished all the same. */
+        int finished = compile_finish(b, &each[i], &ok, result == 0 ? err : NULL);
+        if (finished == 0 && ok && result == 0)
+            finished = take_program(b, folder, m->programs[i].name, &ok, err);
+        result = result == 0 ? finished : result;
         all = all && ok;
     }
+    free(each);
     close(folder);
-    b->g->build.ok = result == 0 && all;
+    b->g->build.ok = result == 0 && all && started == m->program_count;
     return result;
 }
 
@@ -370,6 +398,7 @@ int build(struct grading *g, struct error *err)
     if (guard_start(&b, err) == 0 && copy_sources(&b, err) == 0 &&
         make_temporary_folder(&b, err) == 0 &&
         sandbox_prepare(&b.sandbox, &b.policy, getenv("IPCLAB_LAYERS_OFF"), err) == 0) {
+        b.prefix_map = xasprintf("-ffile-prefix-map=%s=.", b.slot.directory);
         result = build_all(&b, err);
         sandbox_release(&b.sandbox);
     }
@@ -379,6 +408,7 @@ int build(struct grading *g, struct error *err)
 log:
     for (size_t i = 0; b.env[i]; i++)
         free(b.env[i]);
+    free(b.prefix_map);
     text_clean(&clean, b.log.text, b.log.len, LOG_MAX);
     strbuf_release(&b.log);
     free(g->build.log);

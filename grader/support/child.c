@@ -41,6 +41,14 @@ struct stream {
     size_t tail_size;
 };
 
+/* What lies between child_start() and child_finish(). */
+struct running {
+    pid_t pid;
+    int pidfd;
+    int64_t deadline;
+    struct stream streams[2]; /* stdout, stderr */
+};
+
 static void stream_add(struct stream *s, const char *bytes, size_t len)
 {
     size_t head_size = s->max - s->tail_size;
@@ -230,14 +238,12 @@ static void drain_rest(struct stream *s)
     } while (s->fd >= 0 && s->total > before && clock_ns() < deadline);
 }
 
-int child_run(struct child *child, struct error *err)
+int child_start(struct child *child, struct error *err)
 {
     int out[2] = {-1, -1}, errs[2] = {-1, -1}, failure[2] = {-1, -1};
-    int pidfd = -1, result = -1;
     int timeout_ms = child->timeout_ms ? child->timeout_ms : CHILD_TIMEOUT_MS;
     size_t max = child->max_out ? child->max_out : CHILD_MAX_OUT;
-    int64_t deadline = clock_ns() + (int64_t)timeout_ms * NS_PER_MS;
-    struct stream streams[2];
+    int result = -1;
 
     child->timed_out = child->stopped = false;
     child->status = child->signal = 0;
@@ -246,54 +252,78 @@ int child_run(struct child *child, struct error *err)
         error_errno(err, "cannot start '%s': no pipe", child->argv[0]);
         goto close_pipes;
     }
-    pid_t pid = fork();
-    if (pid < 0) {
+    struct running *r = xmalloc(sizeof *r);
+    r->deadline = clock_ns() + (int64_t)timeout_ms * NS_PER_MS;
+    r->pid = fork();
+    if (r->pid == 0)
+        become(child, out[1], errs[1], failure[1]);
+    if (r->pid < 0) {
         error_errno(err, "cannot start '%s': fork", child->argv[0]);
+        free(r);
         goto close_pipes;
     }
-    if (pid == 0)
-        become(child, out[1], errs[1], failure[1]);
-    close(out[1]);
-    close(errs[1]);
     close(failure[1]);
-    out[1] = errs[1] = failure[1] = -1;
-
-    stream_init(&streams[0], out[0], max);
-    stream_init(&streams[1], errs[0], max);
-    out[0] = errs[0] = -1;
-    pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-    if (pidfd < 0) {
+    failure[1] = -1;
+    r->pidfd = (int)syscall(SYS_pidfd_open, r->pid, 0);
+    if (r->pidfd < 0)
         error_errno(err, "cannot watch '%s'", child->argv[0]);
-    } else if (wait_for_start(child, failure[0], deadline, err) == 0) {
-        if (supervise(&streams[0], &streams[1], pidfd, deadline, child->stop)) {
-            result = 0;
-        } else if (child->stop && *child->stop) {
-            child->stopped = true;
-            error_set(err, FAULT_GRADER, "'%s' was interrupted", child->argv[0]);
-        } else {
-            child->timed_out = true;
-            error_set(err, FAULT_GRADER, "'%s' was out of time after %d.%03d s", child->argv[0],
-                      timeout_ms / MS_PER_S, timeout_ms % MS_PER_S);
-        }
-        kill(-pid, SIGKILL); /* the group, while its leader is not reaped */
+    else
+        result = wait_for_start(child, failure[0], r->deadline, err);
+    if (result == 0) {
+        stream_init(&r->streams[0], out[0], max);
+        stream_init(&r->streams[1], errs[0], max);
+        out[0] = errs[0] = -1;
+        child->running = r;
+    } else {
+        kill(r->pid, SIGKILL);
+        reap(r->pid);
+        if (r->pidfd >= 0)
+            close(r->pidfd);
+        free(r);
     }
-    if (result != 0)
-        kill(pid, SIGKILL);
-    int status = reap(pid);
-    child->signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-    child->status = child->signal ? 128 + child->signal : WEXITSTATUS(status);
-    for (int i = 0; i < 2; i++)
-        drain_rest(&streams[i]);
-    child->out_bytes = streams[0].total;
-    stream_finish(&streams[0], &child->out);
-    stream_finish(&streams[1], &child->err);
 close_pipes:
-    if (pidfd >= 0)
-        close(pidfd);
     close_pipe(out);
     close_pipe(errs);
     close_pipe(failure);
     return result;
+}
+
+int child_finish(struct child *child, struct error *err)
+{
+    struct running *r = child->running;
+    int result = -1;
+
+    if (supervise(&r->streams[0], &r->streams[1], r->pidfd, r->deadline, child->stop)) {
+        result = 0;
+    } else if (child->stop && *child->stop) {
+        child->stopped = true;
+        error_set(err, FAULT_GRADER, "'%s' was interrupted", child->argv[0]);
+    } else {
+        int timeout_ms = child->timeout_ms ? child->timeout_ms : CHILD_TIMEOUT_MS;
+        child->timed_out = true;
+        error_set(err, FAULT_GRADER, "'%s' was out of time after %d.%03d s", child->argv[0],
+                  timeout_ms / MS_PER_S, timeout_ms % MS_PER_S);
+    }
+    kill(-r->pid, SIGKILL); /* the group, while its leader is not reaped */
+    if (result != 0)
+        kill(r->pid, SIGKILL);
+    int status = reap(r->pid);
+    child->signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    child->status = child->signal ? 128 + child->signal : WEXITSTATUS(status);
+    for (int i = 0; i < 2; i++)
+        drain_rest(&r->streams[i]);
+    child->out_bytes = r->streams[0].total;
+    stream_finish(&r->streams[0], &child->out);
+    stream_finish(&r->streams[1], &child->err);
+    close(r->pidfd);
+    free(r);
+    child->running = NULL;
+    return result;
+}
+
+int child_run(struct child *child, struct error *err)
+{
+    return child_start(child, err) == 0 ? child_finish(child, err) : -1;
 }
 
 void child_release(struct child *child)

@@ -8,7 +8,8 @@
  *   if (c.status != 0) ...         it ran and failed: c.out and c.err hold what it said
  *   child_release(&c);
  *
- * child_run() starts, drains both streams in one poll loop, kills the whole process group at the
+ * child_run() is child_start() and child_finish(): who has several starts them all and then
+ * finishes each. It drains both streams in one poll loop, kills the whole process group at the
  * deadline or when the program has ended, and reaps. Standard input is /dev/null; signals have
  * their default actions and none is blocked. An exec that fails travels back over a close-on-exec
  * pipe, so "could not start" is never "failed".
@@ -26,7 +27,7 @@ struct child {
     char *const *argv;        /* argv[0] is searched for on PATH */
     char *const *env;         /* NULL: our own environment */
     const char *directory;    /* NULL: ours */
-    int timeout_ms;           /* for the whole run; 0: 60,000 */
+    int timeout_ms;           /* from its start to its end; 0: 60,000 */
     size_t max_out;           /* head and tail kept up to this, per stream; 0: 1 MiB */
     const volatile int *stop; /* NULL, or what becomes true (^C) when it shall end at once */
     /*
@@ -37,12 +38,14 @@ struct child {
     int (*before_exec)(void *argument, int keep_fd, const char **step);
     void *before_exec_argument;
 
-    struct strbuf out, err; /* filled by child_run */
+    struct strbuf out, err; /* filled by child_finish */
     size_t out_bytes;       /* how many came, kept or not */
     int status;             /* exit status, or 128 + signal */
     int signal;             /* that ended it, or 0 */
-    bool timed_out; /* child_run failed because of the deadline; `out` and `err` are filled */
-    bool stopped;   /* child_run failed because of *stop */
+    bool timed_out; /* child_finish failed because of the deadline; `out` and `err` are filled */
+    bool stopped;   /* child_finish failed because of *stop */
+
+    struct running *running; /* child.c's own, from child_start to child_finish */
 };
 
 #define CHILD_INIT                                                                                 \
@@ -52,6 +55,13 @@ struct child {
 
 /* -1 and `err` (FAULT_GRADER): could not be started, was out of time, or *stop became true. */
 int child_run(struct child *child, struct error *err);
+/* -1 and `err` (FAULT_GRADER): could not be started; there is nothing to finish then. */
+int child_start(struct child *child, struct error *err);
+/*
+ * Waits for what child_start has started; once for each. Until then a child that fills its pipe
+ * waits for us, and its deadline goes on. -1 and `err` (FAULT_GRADER): out of time, or *stop.
+ */
+int child_finish(struct child *child, struct error *err);
 void child_release(struct child *child);
 
 #endif

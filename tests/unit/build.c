@@ -166,6 +166,27 @@ Test(build, a_missing_source_is_no_fault_of_ours, .init = begin, .fini = end)
     check_log("pipeline.c: No such file or directory");
 }
 
+/* Many at once or one after the other: each is compiled whatever became of the one before. */
+Test(build, programs_are_told_in_the_manifests_order, .init = begin, .fini = end)
+{
+    const char *const first[] = {"missing.c", NULL};
+    char *logs[2];
+    programs[0].sources = first;
+    g.manifest.program_count = 2;
+    for (int i = 0; i < 2; i++) {
+        g.options.jobs = 1 + i;
+        compile("int main(void)\n{\n    int unused;\n    return 0;\n}\n");
+        cr_assert(!g.build.ok);
+        cr_assert_eq(g.build.warnings, 1, "%d", g.build.warnings);
+        cr_assert_eq(run_program("second"), 0);
+        logs[i] = xstrdup(g.build.log);
+        cr_assert_geq(tree_remove_at(AT_FDCWD, g.build.directory), 0);
+    }
+    const char *second = strstr(logs[0], "-o second");
+    cr_assert(second != NULL && strstr(logs[0], "-o pipeline") < second, "%s", logs[0]);
+    cr_assert_str_eq(logs[0], logs[1]);
+}
+
 /* Other people's lines: each of these makes a compiler quote a file. */
 static void check_kept_back(const char *text)
 {

@@ -550,6 +550,27 @@ Test(child, keeps_both_streams_and_the_status)
     child_release(&c);
 }
 
+/* The first ends only when the second one is there. */
+Test(child, several_run_at_the_same_time)
+{
+    struct error err = ERROR_INIT;
+    struct child first = CHILD_INIT, second = CHILD_INIT;
+    char *place = directory_make_private(NULL), *fifo = path_join(place, "fifo");
+    char *reader[] = {"cat", fifo, NULL}, *writer[] = {"sh", "-c", "echo here > $0", fifo, NULL};
+    cr_assert_eq(mkfifo(fifo, 0600), 0);
+    first.argv = reader;
+    second.argv = writer;
+    int result = child_start(&first, &err) == 0 ? child_start(&second, &err) : -1;
+    cr_assert_eq(result, 0, "%s", err.text);
+    result = child_finish(&first, &err) == 0 ? child_finish(&second, &err) : -1;
+    cr_assert_eq(result, 0, "%s", err.text);
+    cr_assert_str_eq(first.out.text, "here\n");
+    cr_assert_eq(second.status, 0);
+    child_release(&first);
+    child_release(&second);
+    tree_remove_at(AT_FDCWD, place);
+}
+
 Test(child, could_not_start_is_never_failed)
 {
     struct error err = ERROR_INIT;
