@@ -55,6 +55,7 @@ static void another_was_faster(struct random *r)
     struct queue *q = box_make(box, 2);
 
     for (int ms = MS;; ms *= 2) {
+        harness_stuck_after(STUCK_MS + ms); /* a long sleep is what is asked for */
         int64_t start = clock_ns();
         struct program *p = run("mrecv --box %s --timeout %d", box, ms);
         wait_quiet_or_end(p, "mrecv waits while the mailbox is empty");
@@ -221,6 +222,7 @@ static void two_waits(struct random *r)
     bool sent = false;
 
     for (int ms = MS; !sent; ms *= 2) {
+        harness_stuck_after(STUCK_MS + ms); /* a long sleep is what is asked for */
         queue_put(q, &full);
         int64_t start = clock_ns();
         struct program *p =

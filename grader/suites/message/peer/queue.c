@@ -216,8 +216,10 @@ bool queue_there(const char *path)
 struct queue *queue_open(const char *path, const char *what)
 {
     mqd_t fd = mq_open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
-    if (fd == (mqd_t)-1)
-        test_fail(what, text("the queue '%s': %s\n%s", path, strerror(errno), what_happened()));
+    if (fd == (mqd_t)-1) {
+        const char *error = strerror(errno); /* before what_happened() changes errno */
+        test_fail(what, text("the queue '%s': %s\n%s", path, error, what_happened()));
+    }
     return keep(path, fd);
 }
 

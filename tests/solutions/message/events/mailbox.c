@@ -36,15 +36,25 @@ bool name_is_right(const char *name)
     size_t n = strlen(name), i;
     for (i = 0; i < n; i++) {
         char c = name[i];
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_'))
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+              c == '-' || c == '_'))
             return false;
     }
     return n >= 1 && n <= 31;
 }
 
-void mailbox_queue_name(char queue[MAIL_QUEUE_NAME], const char *name) { sprintf(queue, "/mbox.%s", name); }
-void link_queue_name(char queue[MAIL_QUEUE_NAME], const char *from, const char *to) { sprintf(queue, "/mbox.%s.%s", from, to); }
-void reply_queue_name(char queue[MAIL_QUEUE_NAME], const char *me) { sprintf(queue, "/mbox.%s.reply", me); }
+void mailbox_queue_name(char queue[MAIL_QUEUE_NAME], const char *name)
+{
+    sprintf(queue, "/mbox.%s", name);
+}
+void link_queue_name(char queue[MAIL_QUEUE_NAME], const char *from, const char *to)
+{
+    sprintf(queue, "/mbox.%s.%s", from, to);
+}
+void reply_queue_name(char queue[MAIL_QUEUE_NAME], const char *me)
+{
+    sprintf(queue, "/mbox.%s.reply", me);
+}
 
 static int queue_open(const char *name, int flags, long capacity)
 {
@@ -76,7 +86,8 @@ enum mail_status mailbox_destroy(const char *name)
 }
 
 /* What is at the other end of `address`, or why it is not to be had. */
-static enum mail_status reach(int *fd, char q[MAIL_QUEUE_NAME], const struct address *address, int flags)
+static enum mail_status reach(int *fd, char q[MAIL_QUEUE_NAME], const struct address *address,
+                              int flags)
 {
     if (address->box != NULL)
         mailbox_queue_name(q, address->box);
@@ -106,7 +117,11 @@ static enum mail_status wait_for(int fd, short events, long long end)
         struct pollfd p = {fd, events, 0};
         /* One more: now() has cut off the part of a millisecond. */
         long long left = end < 0 ? -1 : end - now() + 1;
-        int n = poll(&p, 1, end < 0 ? -1 : left < 0 ? 0 : left > 1000000000 ? 1000000000 : (int)left);
+        int n = poll(&p, 1,
+                     end < 0             ? -1
+                     : left < 0          ? 0
+                     : left > 1000000000 ? 1000000000
+                                         : (int)left);
         if (n > 0)
             return MAIL_OK;
         if (n < 0 && errno != EINTR)
@@ -217,7 +232,10 @@ static enum mail_status meet(struct sender *s, long long end)
     }
 }
 
-static long long end_of(long ms) { return ms < 0 ? -1 : now() + ms; }
+static long long end_of(long ms)
+{
+    return ms < 0 ? -1 : now() + ms;
+}
 
 enum mail_status sender_send(struct sender *s, const char *body, size_t len)
 {

@@ -91,7 +91,8 @@ bool name_is_right(const char *name)
     if (n < 1 || n > 31)
         return false;
     for (size_t i = 0; i < n; i++)
-        if (strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_", name[i]) == NULL)
+        if (strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_", name[i]) ==
+            NULL)
             return false;
     return true;
 }
@@ -199,8 +200,9 @@ static enum mail_status send_it(struct sender *s, const struct message *m, long 
 {
     struct timespec t = in_ms(ms < 0 ? 0 : ms);
     for (;;) {
-        int r = ms < 0 ? mq_send(s->queue, (const char *)m, sizeof *m, s->options->priority)
-                       : mq_timedsend(s->queue, (const char *)m, sizeof *m, s->options->priority, &t);
+        int r = ms < 0
+                    ? mq_send(s->queue, (const char *)m, sizeof *m, s->options->priority)
+                    : mq_timedsend(s->queue, (const char *)m, sizeof *m, s->options->priority, &t);
         if (r == 0)
             return MAIL_OK;
         if (errno == ETIMEDOUT)
@@ -274,7 +276,8 @@ enum mail_status sender_send(struct sender *sender, const char *body, size_t len
 enum mail_status sender_wait_for_input(struct sender *sender, int fd)
 {
     while (sender->oldest) {
-        struct pollfd either[] = {{.fd = fd, .events = POLLIN}, {.fd = sender->queue, .events = POLLOUT}};
+        struct pollfd either[] = {{.fd = fd, .events = POLLIN},
+                                  {.fd = sender->queue, .events = POLLOUT}};
         if (poll(either, 2, -1) < 0 && errno != EINTR)
             return MAIL_SYSTEM;
         enum mail_status st = send_waiting(sender, 0);

@@ -43,7 +43,8 @@ bool name_is_right(const char *name)
 {
     int n = 0;
     for (; name[n] != 0; n++)
-        if (n == MAIL_NAME_MAX || (!isalnum((unsigned char)name[n]) && name[n] != '-' && name[n] != '_'))
+        if (n == MAIL_NAME_MAX ||
+            (!isalnum((unsigned char)name[n]) && name[n] != '-' && name[n] != '_'))
             return false;
     return n > 0;
 }
@@ -87,7 +88,8 @@ enum mail_status mailbox_destroy(const char *name)
     return mq_unlink(q) ? MAIL_SYSTEM : MAIL_OK;
 }
 
-static enum mail_status attach(const struct address *a, int flags, mqd_t *d, char name[MAIL_QUEUE_NAME])
+static enum mail_status attach(const struct address *a, int flags, mqd_t *d,
+                               char name[MAIL_QUEUE_NAME])
 {
     struct mq_attr attr;
     if (a->box) {
@@ -129,7 +131,9 @@ static void *work(void *arg)
             break;
         pthread_mutex_unlock(&s->lock);
         int r;
-        while ((r = mq_send(s->queue, (char *)&n->message, sizeof n->message, s->opt.priority)) != 0 && errno == EINTR)
+        while ((r = mq_send(s->queue, (char *)&n->message, sizeof n->message, s->opt.priority)) !=
+                   0 &&
+               errno == EINTR)
             ;
         int e = errno;
         pthread_mutex_lock(&s->lock);
