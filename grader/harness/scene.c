@@ -268,6 +268,18 @@ static _Noreturn void speaks_for_itself(const char *what, const char *got)
     test_fail(what, got);
 }
 
+static bool is_stopped(void *context)
+{
+    pid_t pid = program_pid(context);
+    return process_state(pid) == 'T' && activity_sample(pid).all_asleep;
+}
+
+void program_stop(struct program *p)
+{
+    program_signal(p, SIGSTOP);
+    wait_until(is_stopped, p, "SIGSTOP stops the program");
+}
+
 void wait_quiet(struct program *p, const char *what)
 {
     wait_quiet_or_end(p, what);

@@ -76,6 +76,9 @@ int wait_for_end(struct program *p, const char *expected);
 void wait_quiet(struct program *p, const char *what);
 /* The same, or until `p` has ended. */
 void wait_quiet_or_end(struct program *p, const char *what);
+/* SIGSTOP, and waits until all its threads are stopped: one that is not there yet still takes what
+ * it waits for. SIGCONT by program_signal(). */
+void program_stop(struct program *p);
 /*
  * wait_quiet(), and it sleeps until somebody wakes it: it does not sleep for a time, to look again
  * afterwards. Not for a program that has a time-out to keep.

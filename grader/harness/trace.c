@@ -227,14 +227,17 @@ bool trace_step(int ms)
     struct trace_stop stop;
     bool at_call;
     int64_t begun = clock_ns();
-    struct task *first = add(process); /* the one that is there already */
-    if (first == NULL || over)
-        return false;
-    if (first->stopped)
-        resume(first, PTRACE_SINGLESTEP);
+    for (size_t i = 0; i < task_count; i++)
+        if (tasks[i].stopped)
+            resume(&tasks[i], PTRACE_SINGLESTEP);
+    /* One that waits for another one in the middle of its step has not come to the end of it. */
     for (int turn = 0; !over && clock_ns() - begun < ms * (int64_t)NS_PER_MS; turn++) {
-        look(first, &stop, &at_call);
-        if (!over && first->stopped)
+        bool stepped = false;
+        for (size_t i = task_count; i-- > 0;)
+            look(&tasks[i], &stop, &at_call);
+        for (size_t i = 0; i < task_count; i++)
+            stepped = stepped || tasks[i].stopped;
+        if (!over && stepped)
             return true;
         rest(turn);
     }
@@ -246,11 +249,29 @@ bool trace_ended(void)
     return over;
 }
 
+/* It slept in the middle of a step, and the signal of its end is still to come: it would die of it
+ * when nobody traces it any more. */
+static bool has_a_step_left(const struct task *t)
+{
+    enum { QUEUED_MAX = 32 };
+    struct __ptrace_peeksiginfo_args from = {.nr = QUEUED_MAX};
+    siginfo_t queued[QUEUED_MAX];
+    long count = ptrace(PTRACE_PEEKSIGINFO, t->tid, &from, queued);
+    for (long i = 0; i < count; i++)
+        if (queued[i].si_signo == SIGTRAP)
+            return true;
+    return false;
+}
+
 void trace_end(void)
 {
     for (size_t i = 0; i < task_count; i++)
         if (!tasks[i].stopped)
             ptrace(PTRACE_INTERRUPT, tasks[i].tid, 0L, 0L);
+    all_stopped();
+    for (size_t i = 0; i < task_count; i++)
+        if (tasks[i].stopped && has_a_step_left(&tasks[i]))
+            resume(&tasks[i], PTRACE_CONT); /* it stops at that signal, and does not get it */
     all_stopped();
     for (size_t i = 0; i < task_count; i++)
         ptrace(PTRACE_DETACH, tasks[i].tid, 0L, (long)tasks[i].signal);

@@ -41,8 +41,8 @@ bool trace_start(struct program *p);
  * ended, or sleeps in a call for `ms` milliseconds; it is still held then.
  */
 bool trace_next(struct trace_stop *stop, int ms);
-/* Lets its first thread go on for one instruction, a whole system call if that is one. False as
- * trace_next(). */
+/* Lets each of its threads that is not asleep in a call go on for one instruction, a whole system
+ * call if that is one. False as trace_next(). */
 bool trace_step(int ms);
 /* Whether it has ended while it was held. */
 bool trace_ended(void);

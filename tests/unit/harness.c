@@ -399,6 +399,30 @@ static void steps_to_its_end(void)
     expect_exit(p, 3);
 }
 
+/* The first thread waits for the other one, in the middle of a step, and lives on when it is let go
+ * of. */
+static void steps_in_a_thread(void)
+{
+    struct trace_stop stop = {.leaves = false};
+    struct program *p = program_new("misbehave");
+    program_args(p, "threads", "1", NULL);
+    if (!trace_start(p))
+        test_fail("it is held", strerror(errno));
+    while (!stop.leaves || (stop.number != SYS_clone3 && stop.number != SYS_clone))
+        if (!trace_next(&stop, 1000))
+            test_fail("it starts a thread", "it does not");
+    while (trace_step(100))
+        continue;
+    if (trace_ended())
+        test_fail("one thread waits for the other, which waits for input", "it has ended");
+    program_send_text(p, "x");
+    for (int i = 0; i < 50; i++)
+        if (!trace_step(1000))
+            test_fail("a thread goes on by one instruction", "it does not");
+    trace_end();
+    expect_exit(p, 0);
+}
+
 static void is_let_go(void)
 {
     struct program *p = start("copy", NULL);
@@ -431,6 +455,7 @@ static void fails_while_it_holds(void)
 Test(harness, holds_a_program_and_lets_it_go)
 {
     assert_verdict(scenario(steps_to_its_end), BOARD_PASSED);
+    assert_verdict(scenario(steps_in_a_thread), BOARD_PASSED);
     assert_verdict(scenario(is_let_go), BOARD_PASSED);
     const struct board *b = scenario(fails_while_it_holds); /* and nothing is left to wait for */
     assert_verdict(b, BOARD_FAILED);

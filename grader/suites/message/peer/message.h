@@ -108,9 +108,6 @@ struct program *run(const char *format, ...) __attribute__((format(printf, 1, 2)
 struct program *run_with(const char *input, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* SIGSTOP, and waits until all its threads are stopped. */
-void program_stop(struct program *p);
-
 /* What became of the programs, for a message: who waits where, and how the others ended. */
 const char *what_happened(void);
 

@@ -100,19 +100,6 @@ struct program *run_with(const char *input, const char *format, ...)
     return p;
 }
 
-/* All of its threads: one that has not come to its stop yet still takes what it waits for. */
-static bool is_stopped(void *context)
-{
-    pid_t pid = program_pid(context);
-    return process_state(pid) == 'T' && activity_sample(pid).all_asleep;
-}
-
-void program_stop(struct program *p)
-{
-    program_signal(p, SIGSTOP);
-    wait_until(is_stopped, p, "SIGSTOP stops the program");
-}
-
 /* ---- expectations ---- */
 
 const char *what_happened(void)

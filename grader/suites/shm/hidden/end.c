@@ -86,7 +86,7 @@ TEST(end, told_by_the_last,
     int order[] = {0, 1, 2};
     random_shuffle(&r, order, 3, sizeof *order);
     for (int i = 0; i < 2; i++) {
-        program_signal(c, SIGSTOP); /* it must not take away a token that is one too many */
+        program_stop(c); /* it must not take away a token that is one too many */
         program_close_input(p[order[i]]);
         expect_success(p[order[i]]);
         expect_field(s, AT_PRODUCERS, 2 - (uint64_t)i, "a producer has left");

@@ -58,7 +58,7 @@ TEST(many, unbounded, "four producers and four consumers on a ring that grows un
     struct crowd crowd = crowd_make(&r, 1, true);
     for (int i = 0; i < SIDE; i++) {
         wait_asleep(crowd.c[i], "a consumer waits while the ring is empty");
-        program_signal(crowd.c[i], SIGSTOP); /* so that it has to grow */
+        program_stop(crowd.c[i]); /* so that it has to grow */
     }
     for (int i = 0; i < SIDE; i++)
         send_numbered(crowd.p[i], i, 500);

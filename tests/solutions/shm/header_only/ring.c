@@ -25,8 +25,8 @@ static off_t place(uint64_t slot)
 }
 
 /* Runs `work` with the mutex held, whichever way it goes. */
-static enum ring_status locked(struct ring_view *view, enum ring_status (*work)(struct ring_view *, void *),
-                               void *argument)
+static enum ring_status locked(struct ring_view *view,
+                               enum ring_status (*work)(struct ring_view *, void *), void *argument)
 {
     enum ring_status status;
     int error;
@@ -113,7 +113,8 @@ enum ring_status ring_open(struct ring_view **result, const char *name)
     if (view->fd >= 0 && fstat(view->fd, &object) == 0) {
         status = object.st_size < place(0) ? RING_WRONG : RING_OK;
         if (status == RING_OK) {
-            view->ring = mmap(NULL, sizeof *view->ring, PROT_READ | PROT_WRITE, MAP_SHARED, view->fd, 0);
+            view->ring =
+                mmap(NULL, sizeof *view->ring, PROT_READ | PROT_WRITE, MAP_SHARED, view->fd, 0);
             if (view->ring == MAP_FAILED)
                 status = RING_SYSTEM;
             else if (__atomic_load_n(&view->ring->magic, __ATOMIC_SEQ_CST) != RING_MAGIC)
@@ -254,9 +255,9 @@ static enum ring_status take(struct ring_view *view, void *argument)
 
     if (status == RING_OK && ring->head == ring->tail)
         status = RING_END;
-    else if (status == RING_OK &&
-             (pread(view->fd, item, sizeof *item, place(ring->head % ring->capacity)) != sizeof *item ||
-              item->len > RING_ITEM_MAX))
+    else if (status == RING_OK && (pread(view->fd, item, sizeof *item,
+                                         place(ring->head % ring->capacity)) != sizeof *item ||
+                                   item->len > RING_ITEM_MAX))
         status = RING_BROKEN;
     if (status == RING_OK)
         ring->head++;

@@ -53,7 +53,8 @@ static int allocate(int fd, size_t length)
 
 static struct ring *map_all(int fd)
 {
-    void *p = mmap(NULL, LENGTH(RING_CAPACITY_MAX), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    void *p = mmap(NULL, LENGTH(RING_CAPACITY_MAX), PROT_READ | PROT_WRITE,
+                   MAP_SHARED | MAP_NORESERVE, fd, 0);
 
     return p == MAP_FAILED ? NULL : p;
 }
@@ -198,7 +199,8 @@ static enum ring_status enlarge(struct ring_view *v, uint32_t capacity)
     if (allocate(v->fd, LENGTH(2 * capacity)) != 0)
         return RING_SYSTEM;
     uint32_t front = (uint32_t)(r->head % capacity);
-    if (r->head % (2 * capacity) < capacity) /* the older part stays: the front goes to the new half */
+    if (r->head % (2 * capacity) <
+        capacity) /* the older part stays: the front goes to the new half */
         memcpy(&r->item[capacity], &r->item[0], front * sizeof r->item[0]);
     else /* the front is where it should be: the older part goes to the new half */
         memcpy(&r->item[capacity + front], &r->item[front], (capacity - front) * sizeof r->item[0]);

@@ -7,19 +7,35 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-struct ring_view { int unused; };
+struct ring_view {
+    int unused;
+};
 static struct ring_view dummy;
 
 static int fd = -1;
 static struct ring *ring;
 static size_t mapped;
 
-static void P(sem_t *s) { while (sem_wait(s) < 0 && errno == EINTR) ; }
-static void V(sem_t *s) { sem_post(s); }
+static void P(sem_t *s)
+{
+    while (sem_wait(s) < 0 && errno == EINTR)
+        ;
+}
+static void V(sem_t *s)
+{
+    sem_post(s);
+}
 
-static size_t bytes(uint32_t cap) { return sizeof(struct ring) + cap * sizeof(struct ring_item); }
+static size_t bytes(uint32_t cap)
+{
+    return sizeof(struct ring) + cap * sizeof(struct ring_item);
+}
 
-static void slash(char *buf, const char *name) { strcpy(buf, "/"); strcat(buf, name); }
+static void slash(char *buf, const char *name)
+{
+    strcpy(buf, "/");
+    strcat(buf, name);
+}
 
 enum ring_status ring_create(const char *name, uint32_t capacity, bool unbounded)
 {
@@ -78,7 +94,8 @@ enum ring_status ring_open(struct ring_view **view, const char *name)
     if (fd < 0)
         return RING_SYSTEM;
     n = pread(fd, &h, sizeof h, 0);
-    if (n != sizeof h || h.magic != RING_MAGIC || h.capacity < 1 || h.capacity > RING_CAPACITY_MAX) {
+    if (n != sizeof h || h.magic != RING_MAGIC || h.capacity < 1 ||
+        h.capacity > RING_CAPACITY_MAX) {
         close(fd);
         return RING_WRONG;
     }
