@@ -55,6 +55,11 @@ TEST(ends, sender_default, "SIGTERM and SIGINT end a sender as signals do")
         expect_next(q, letter(i == 1 ? SYNC : DATA, 1, me, said), "what was sent stays");
         expect_count(q, 0, "nothing is sent on the way out");
     }
+    struct program *p = run("mrecv --box %s", box);
+    expect_blocked(p, "mrecv waits: what waited in a sender is lost with it");
+    program_signal(p, SIGTERM);
+    expect_status(p, 0, "SIGTERM ends a receiver cleanly");
+    expect_printed(p, "", "nothing that a sender left");
 }
 
 TEST(ends, output_fails, "a receiver that can't print ends with 1, and removes its link")

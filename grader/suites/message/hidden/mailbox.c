@@ -48,6 +48,11 @@ TEST(mailbox, usage, "mbox refuses what is not in its synopsis")
         text("mbox destroy %s %s", box, box),
         text("mbox remove %s", box),
         text("mbox destroy %s/", box),
+        text("mbox create %s[ 3", other),
+        text("mbox create %s@ 3", other),
+        text("mbox create %s^%s 3", word(&r), other),
+        text("mbox create %s`%s 3", word(&r), other),
+        text("mbox create %s, 3", other),
     };
 
     struct queue *q = box_make(box, 2);
@@ -58,6 +63,12 @@ TEST(mailbox, usage, "mbox refuses what is not in its synopsis")
     struct program *p = run("mbox create %s 3", other);
     expect_status(p, 0, "this is in the synopsis");
     queue_open(box_of(other), "mbox create makes the queue");
+    for (const char *first = "-_7"; *first != '\0'; first++) {
+        const char *named = text("%c%s", *first, other);
+        p = run("mbox create %s 3", named);
+        expect_status(p, 0, text("'%c' may be anywhere in a name", *first));
+        queue_open(box_of(named), "mbox create makes the queue");
+    }
     p = run("mbox destroy %s", box);
     expect_status(p, 0, "this is in the synopsis");
     expect_gone(box_of(box), "mbox destroy has removed it");

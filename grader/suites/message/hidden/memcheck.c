@@ -14,7 +14,7 @@ static void start_checked(struct program *p, const char *input)
 TEST(memcheck, unbounded, "what waited in an unbounded sender is given back")
 {
     struct random r = random_from_test();
-    const char *box = name(&r), *me = name(&r), *said = word(&r), *input = "";
+    const char *box = name(&r), *me = name(&r), *to = name(&r), *said = word(&r), *input = "";
     for (int i = 1; i <= 30; i++)
         input = text("%s%s %d\n", input, said, i);
 
@@ -22,10 +22,11 @@ TEST(memcheck, unbounded, "what waited in an unbounded sender is given back")
     start_checked(mbox, "");
     expect_status(mbox, 0, "the mailbox has been made");
     expect_memory_clean(mbox);
-    struct queue *q = queue_open(box_of(box), "mbox create makes the queue of the mailbox");
-    struct program *p = command("msend --box %s --as %s --unbounded", box, me);
+    queue_open(box_of(box), "mbox create makes the queue of the mailbox");
+    struct program *p = command("msend --from %s --to %s --unbounded", me, to);
     start_checked(p, input);
-    queue_wait_count(q, 2, "the first lines are in the mailbox");
+    struct queue *q = queue_wait(p, link_of(me, to), "msend makes the link");
+    queue_wait_count(q, LINK_CAPACITY, "the first lines are in the link");
     expect_idle(p, "the queue is full and its input has ended");
     for (uint32_t i = 1; i <= 30; i++)
         expect_next(q, letter(DATA, i, me, text("%s %u", said, i)), "all lines, in their order");
@@ -38,7 +39,10 @@ TEST(memcheck, malformed, "malformed messages make a receiver read nothing that 
     struct random r = random_from_test();
     const char *box = name(&r), *me = name(&r), *said = word(&r);
 
-    struct queue *q = box_make(box, 10);
+    /* On a link that it has made itself. */
+    struct program *p = command("mrecv --from %s --to %s --count 1 -v", me, box);
+    start_checked(p, "");
+    struct queue *q = queue_wait(p, link_of(me, box), "mrecv makes the link");
     queue_put_bytes(q, "", 0, 0);
     queue_put_bytes(q, "\1\0\0\0\1\0\0\0abc", 11, 0);
     struct letter l = letter(DATA, 1, long_name(&r, FROM_BYTES), "x");
@@ -48,12 +52,11 @@ TEST(memcheck, malformed, "malformed messages make a receiver read nothing that 
     queue_put(q, &l);
     l = letter(DATA, 3, me, said);
     queue_put(q, &l);
-    struct program *p = command("mrecv --box %s --count 1 -v", box);
-    start_checked(p, "");
     expect_status(p, 0, "one well-formed message has been received");
     expect_printed(p, text("%s 3 0 %s\n", me, said), "the well-formed message");
     expect_error_lines(p, 4, "one for each malformed message");
     expect_memory_clean(p);
+    box_make(box, 1);
     p = command("mbox destroy %s", box);
     start_checked(p, "");
     expect_status(p, 0, "the mailbox has been removed");

@@ -47,12 +47,37 @@ TEST(priority, everywhere, "--priority holds on a link, with --sync and with --u
     expect_status(p, 0, "the line has been sent");
     expect_next(q, want, "the line of an unbounded sender");
 
+    /* Lines that wait in the sender: they go out while its input is open, or has ended. */
+    enum { LINES = 6, LATE = 3 };
+    struct queue *small = box_make(name(&r), 1);
+    p = run("msend --box %s --as %s --priority %u --unbounded", small->path + strlen("/mbox."),
+            from, priority);
+    for (uint32_t i = 1; i <= LINES; i++)
+        program_send_text(p, text("%s\n", said));
+    expect_idle(p, "the queue is full and its input is open and silent");
+    for (want.id = 1; want.id <= LINES; want.id++) {
+        if (want.id == LATE)
+            program_close_input(p);
+        wait_quiet_or_end(p, "the queue is full");
+        expect_next(small, want, "the lines that waited in an unbounded sender");
+    }
+    expect_status(p, 0, "the queue has taken everything");
+    want.id = 1;
+
     p = run_with(text("%s\n", said), "msend --box %s --as %s --priority %u --sync", box, from,
                  priority);
     want.kind = SYNC;
     expect_next(q, want, "the line of a synchronous sender");
     struct queue *reply = queue_open(reply_of(from), "msend makes its reply queue");
     struct letter ack = letter(ACK, 1, "grader", "");
+    queue_put(reply, &ack);
+    expect_status(p, 0, "the line has been acknowledged");
+
+    p = run_with(text("%s\n", said), "msend --from %s --to %s --priority %u --sync", from, to,
+                 priority);
+    q = queue_open(link_of(from, to), "the link");
+    expect_next(q, want, "the line of a synchronous sender on a link");
+    reply = queue_open(reply_of(from), "msend makes its reply queue");
     queue_put(reply, &ack);
     expect_status(p, 0, "the line has been acknowledged");
 }

@@ -38,7 +38,7 @@ TEST(receive, behind_is_free, "what stands behind the text of from and behind le
     struct random r = random_from_test();
     const char *box = name(&r), *me = name(&r), *said = word(&r);
 
-    struct queue *q = box_make(box, 2);
+    struct queue *q = box_make(box, 10);
     struct letter l = letter(DATA, 5, me, text("%s and more", said));
     l.len = (uint32_t)strlen(said);
     memset(l.from + strlen(me) + 1, '.', FROM_BYTES - strlen(me) - 1);
@@ -50,6 +50,22 @@ TEST(receive, behind_is_free, "what stands behind the text of from and behind le
     expect_printed(p, text("%s 5 0 %s\n%s 6 0 \n", me, said, l.from),
                    "from to its NUL, and len bytes of the body");
     expect_error_lines(p, 0, "both messages are well formed");
+
+    /* Any id, again and again, any priority, and the shortest names. */
+    const uint32_t ids[] = {0, 0, UINT32_MAX, 1, 1, 3, 3, 2};
+    const unsigned priorities[] = {32767, 32767, 32, 31, 31, 30, 30, 1};
+    const char *from[] = {"x", "x", "-", "_", "_", "0", "0", "--"}, *want = "";
+    enum { MESSAGES = sizeof ids / sizeof *ids };
+    for (int i = 0; i < MESSAGES; i++) {
+        l = letter(i == 2 ? SYNC : DATA, ids[i], from[i], said);
+        l.priority = priorities[i];
+        queue_put(q, &l);
+        want = text("%s%s %u %u %s\n", want, from[i], ids[i], priorities[i], said);
+    }
+    p = run("mrecv --box %s --count %d -v", box, (int)MESSAGES);
+    expect_status(p, 0, "all messages are well formed, whatever their id and their priority");
+    expect_printed(p, want, "all messages, also those that came twice");
+    expect_error_lines(p, 0, "all messages are well formed");
 }
 
 TEST(receive, count_zero, "--count 0 ends at once and takes nothing")
@@ -130,16 +146,52 @@ TEST(receive, hostile_sizes, "a message of any other size, or with a hostile len
     unsigned char bytes[LETTER_BYTES] = {DATA}; /* a right message, but for its size */
 
     struct queue *q = box_make(box, 4);
+    struct queue *reply = queue_make(reply_of(me), 1, LETTER_BYTES);
     memcpy(bytes + 8, me, strlen(me));
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        queue_put_bytes(q, bytes, sizes[i], 0);
-        expect_malformed(q, box, text("a message of %zu bytes", sizes[i]));
+        for (bytes[0] = DATA; bytes[0] <= SYNC; bytes[0]++) {
+            queue_put_bytes(q, bytes, sizes[i], 0);
+            expect_malformed(q, box, text("a message of %zu bytes", sizes[i]));
+        }
     }
     for (size_t i = 0; i < sizeof lens / sizeof *lens; i++) {
-        struct letter l = letter(DATA, 1, me, "x");
+        struct letter l = letter(i % 2 == 0 ? SYNC : DATA, 1, me, "x");
         l.len = lens[i];
         queue_put(q, &l);
         expect_malformed(q, box, text("a len of %u", lens[i]));
+    }
+    expect_count(reply, 0, "a malformed message is not answered");
+}
+
+/* Each character that no name may have, ten messages at a time: the last of each ten is right. */
+static void every_other_character(struct random *r)
+{
+    enum { CAPACITY = 10 };
+    const char *box = name(r), *me = word(r), *said = word(r), *in_turn = "";
+    size_t waiting = 0;
+
+    struct queue *q = box_make(box, CAPACITY);
+    for (int c = 1; c < 256; c++) {
+        if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9') &&
+            c != '-' && c != '_') {
+            struct letter wrong = letter(DATA, 1, text("%s%c%s", me, c, me), said);
+            queue_put(q, &wrong);
+            in_turn = text("%s %d", in_turn, c);
+            waiting++;
+        }
+        if (waiting < CAPACITY - 1 && c < 255)
+            continue;
+        struct letter right = letter(DATA, 2, me, said);
+        queue_put(q, &right);
+        struct program *p = run("mrecv --box %s --count 1 -v", box);
+        expect_status(p, 0, "one well-formed message has been received");
+        expect_printed(p, text("%s 2 0 %s\n", me, said),
+                       text("the well-formed message alone; in the names of the others stand the "
+                            "characters of the numbers%s",
+                            in_turn));
+        expect_error_lines(p, waiting, "one for each malformed message");
+        waiting = 0;
+        in_turn = "";
     }
 }
 
@@ -167,6 +219,7 @@ TEST(receive, hostile_fields, "another kind, or a from that is no name, is malfo
     queue_put(q, &l);
     expect_malformed(q, box, "a SYNC message with a len of 513");
     expect_count(reply, 0, "a malformed message is not answered");
+    every_other_character(&r);
 }
 
 /* `p` has printed the lines "NAME 1" to "NAME last" in this order, as far as it has any. */

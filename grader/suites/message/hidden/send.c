@@ -83,6 +83,18 @@ TEST(send, process_id, "without --as the messages of a mailbox are from the proc
     expect_status(p, 0, "the line has been sent");
     expect_next(q, letter(DATA, 1, text("%d", (int)program_pid(p)), said),
                 "the line, from the process id of the sender");
+
+    p = run("msend --box %s --sync", box);
+    const char *me = text("%d", (int)program_pid(p));
+    queue_expected(reply_of(me));
+    program_send_text(p, text("%s\n", said));
+    expect_next(q, letter(SYNC, 1, me, said), "the line, from the process id of the sender");
+    struct queue *reply = queue_open(reply_of(me), "msend makes its reply queue");
+    struct letter ack = letter(ACK, 1, "grader", "");
+    queue_put(reply, &ack);
+    program_close_input(p);
+    expect_status(p, 0, "the line has been acknowledged");
+    expect_gone(reply_of(me), "the sender removes its reply queue when it ends");
 }
 
 TEST(send, usage, "msend refuses what is not in its synopsis, and sends nothing then")
@@ -129,11 +141,16 @@ TEST(send, no_input, "an empty input is no message, and no failure")
     const char *options[] = {"", " --sync", " --unbounded", " --timeout 0"};
 
     struct queue *q = box_make(box, 2);
+    queue_expected(link_of(me, box));
     for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
         struct program *p = run_with("", "msend --box %s --as %s%s", box, me, options[i]);
         expect_status(p, 0, "there was nothing to send");
         expect_count(q, 0, "no line is no message");
         expect_gone(reply_of(me), "no program uses it any more");
+        p = run_with("", "msend --from %s --to %s%s", me, box, options[i]);
+        expect_status(p, 0, "there was nothing to send");
+        expect_gone(reply_of(me), "no program uses it any more");
+        queue_remove(link_of(me, box));
     }
     struct program *p = run_with(said, "msend --box %s --as %s", box, me);
     expect_status(p, 0, "the line has been sent");

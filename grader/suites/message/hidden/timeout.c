@@ -119,6 +119,97 @@ TEST(timeout, each_wait_receive, "mrecv: time that was not spent waiting does no
     another_was_faster(&r);
 }
 
+/* --timeout is for the wait for room, on a link and with --sync, too. */
+static void no_room(struct random *r)
+{
+    const char *box = name(r), *me = name(r), *said = word(r);
+    struct letter full = letter(DATA, 1, "grader", "");
+
+    for (int i = 0; i < 4; i++) {
+        bool link = i % 2 == 1;
+        int ms = i < 2 ? between(r, 100, 150) : 0;
+        const char *path = link ? link_of(me, box) : box_of(box), *sync = i != 1 ? " --sync" : "";
+        const char *to =
+            link ? text("--from %s --to %s", me, box) : text("--box %s --as %s", box, me);
+        queue_remove(path);
+        struct queue *q = queue_make(path, 1, LETTER_BYTES);
+        queue_put(q, &full);
+        int64_t start = clock_ns();
+        struct program *p = run_with(text("%s\n", said), "msend %s%s --timeout %d", to, sync, ms);
+        expect_timeout(p, start, ms, "nobody has made room in time");
+        EXPECT(queue_same(q), "a sender removes no queue but its reply queue", "it is gone");
+        expect_next(q, full, "what was in the queue before");
+        expect_count(q, 0, "the line was not sent");
+        expect_gone(reply_of(me), "the sender removes its reply queue when it ends");
+    }
+}
+
+/* It has been woken since there was room, and another sender took it. Again as above. */
+static void another_sender_was_faster(struct random *r)
+{
+    enum { MS = 300, LONGEST_MS = 8 * MS };
+    const char *box = name(r), *me = name(r), *said = word(r);
+    struct letter full = letter(DATA, 1, "grader", ""), got;
+    struct letter want = letter(DATA, 1, me, said);
+    struct queue *q = box_make(box, 1);
+
+    for (int ms = MS; ms <= LONGEST_MS; ms *= 2) {
+        harness_stuck_after(STUCK_MS + ms);
+        queue_put(q, &full);
+        int64_t start = clock_ns();
+        struct program *p =
+            run_with(text("%s\n", said), "msend --box %s --as %s --timeout %d", box, me, ms);
+        wait_quiet_or_end(p, "msend waits while the mailbox is full");
+        bool lost = room_is_lost(p, q, &full);
+        if (lost) {
+            expect_timeout(p, start, ms, "another sender has taken the room: it waits on");
+            expect_next(q, full, "the other sender's message");
+            expect_count(q, 0, "the line was not sent");
+            return;
+        }
+        /* It waits in mq_send(): then room is never lost. Or it can't be traced, or has ended. */
+        bool sent = queue_take_now(q, &got) && strcmp(got.from, me) == 0;
+        wait_for_end(p, "msend ends when its line has been sent, or when its time is over");
+        while (!sent && queue_take_now(q, &got))
+            sent = strcmp(got.from, me) == 0;
+        if (sent) {
+            expect_letter(&got, &want, "the line, as soon as there was room");
+            return;
+        }
+    }
+}
+
+/*
+ * The wait for the second ACK has all of its time, however long ago the first one was. Where the
+ * machine was too slow to answer the first line in time, again with twice the time.
+ */
+static void each_ack(struct random *r)
+{
+    enum { MS = 200, LONGEST_MS = 16 * MS };
+    const char *box = name(r), *me = name(r), *a = word(r), *b = word(r);
+    struct letter ack = letter(ACK, 1, "grader", "");
+    struct queue *q = box_make(box, 2);
+
+    for (int ms = MS;; ms *= 2) {
+        harness_stuck_after(STUCK_MS + ms);
+        struct program *p = run("msend --box %s --as %s --sync --timeout %d", box, me, ms);
+        program_send_text(p, text("%s\n", a));
+        expect_next(q, letter(SYNC, 1, me, a), "the first line");
+        if (queue_there(reply_of(me)))
+            queue_put(queue_open(reply_of(me), "msend makes its reply queue"), &ack);
+        wait_quiet_or_end(p, "msend waits for its input");
+        if (program_has_ended(p) && ms < LONGEST_MS)
+            continue;
+        let_pass(ms + 50);
+        int64_t start = clock_ns();
+        program_send_text(p, text("%s\n", b));
+        expect_timeout(p, start, ms, "nobody has answered the second line in time");
+        expect_next(q, letter(SYNC, 2, me, b), "the second line stays in the queue");
+        expect_gone(reply_of(me), "the sender removes its reply queue when it ends");
+        return;
+    }
+}
+
 TEST(timeout, each_wait_send, "msend: the time runs while it waits for room, not for its input")
 {
     enum { MS = 200 };
@@ -140,12 +231,15 @@ TEST(timeout, each_wait_send, "msend: the time runs while it waits for room, not
     expect_timeout(p, start, MS, "nobody has made room in time");
     expect_next(q, letter(DATA, 2, me, a), "the second line was sent");
     expect_count(q, 0, "the third line was not sent");
+    no_room(&r);
+    another_sender_was_faster(&r);
+    each_ack(&r);
 }
 
 TEST(timeout, any_time, "a time is any number of milliseconds, also close to a full second")
 {
     struct random r = random_from_test();
-    const char *box = name(&r), *me = name(&r), *said = word(&r);
+    const char *box = name(&r), *other = name(&r), *me = name(&r), *said = word(&r);
     const int times[] = {999, 1000, 1999, 59999, 2000000000};
 
     struct queue *q = box_make(box, 10);
@@ -158,12 +252,30 @@ TEST(timeout, any_time, "a time is any number of milliseconds, also close to a f
         expect_printed(p, text("%s\n%s\n%s\n", said, said, said), "three messages");
         expect_count(q, 0, "three lines are three messages");
     }
-    struct program *p = run("mrecv --box %s --timeout 2000000000 --count 1", box);
-    expect_blocked(p, "mrecv waits: 2,000,000,000 ms are 23 days");
-    struct letter l = letter(DATA, 1, me, said);
-    queue_put(q, &l);
-    expect_status(p, 0, "one message has been received");
-    expect_printed(p, text("%s\n", said), "the message");
+    /* A minute, an hour, and 23 days. */
+    const int long_times[] = {60000, 3600000, 2000000000};
+    struct queue *small = box_make(other, 1);
+    for (size_t i = 0; i < sizeof long_times / sizeof *long_times; i++) {
+        int ms = long_times[i];
+        struct program *p = run("mrecv --box %s --timeout %d --count 1", box, ms);
+        expect_blocked(p, text("mrecv waits, up to %d ms", ms));
+        struct letter l = letter(DATA, 1, me, said);
+        queue_put(q, &l);
+        expect_status(p, 0, "one message has been received");
+        expect_printed(p, text("%s\n", said), "the message");
+
+        queue_put(small, &l);
+        p = run_with(text("%s\n", said), "msend --box %s --as %s --sync --timeout %d", other, me,
+                     ms);
+        expect_blocked(p, text("msend waits for room, up to %d ms", ms));
+        expect_next(small, l, "what was in the mailbox before");
+        expect_next(small, letter(SYNC, 1, me, said), "the line, as soon as there is room");
+        expect_blocked(p, text("msend waits for the ACK, up to %d ms", ms));
+        struct queue *reply = queue_open(reply_of(me), "msend makes its reply queue");
+        l = letter(ACK, 1, "grader", "");
+        queue_put(reply, &l);
+        expect_status(p, 0, "the line has been acknowledged");
+    }
 }
 
 /* An ACK that is there before the sender can look for it: then it has not to wait for it. */

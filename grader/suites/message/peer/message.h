@@ -74,11 +74,20 @@ struct queue *queue_open(const char *path, const char *what);
 struct queue *queue_wait(struct program *p, const char *path, const char *what);
 void queue_remove(const char *path); /* the name, which may be gone already */
 
+/* As many queues as the system allows: programs can make none then, until queues_free() or the end
+ * of the test. False where that would disturb others, or can't be done. */
+bool queues_fill(void);
+void queues_free(void);
+
 long queue_count(const struct queue *q); /* messages that wait in it */
 bool queue_same(const struct queue *q);  /* its name still leads to this very queue */
 /* The queue has this capacity, the lab's message size and mode 0600. */
 void expect_queue(const struct queue *q, long capacity, const char *who);
 void expect_gone(const char *path, const char *why);
+/* No queue is there but those that the test knows: made, opened or expected by it. expect_gone()
+ * asks that, too. Nothing is looked at where queues are seen by all of the machine, while programs
+ * run, and when one was killed: they may have queues of their own then. */
+void expect_no_other_queue(const char *why);
 void expect_count(const struct queue *q, long count, const char *why);
 /* Waits until `count` messages are in it; stuck fails. */
 void queue_wait_count(const struct queue *q, long count, const char *what);
@@ -108,6 +117,18 @@ struct program *run(const char *format, ...) __attribute__((format(printf, 1, 2)
 struct program *run_with(const char *input, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/*
+ * `p` sleeps because `q` is full, and wakes up since there is room: but before it can send,
+ * somebody else has taken the room with `filler`. Forced step by step (trace.h); what was in the
+ * queue is thrown away. False: that can't be done with `p`, since the kernel itself has put its
+ * message where the room was (it waits in mq_send()), or it has ended before; then `filler` is not
+ * there.
+ */
+bool room_is_lost(struct program *p, struct queue *q, const struct letter *filler);
+
+/* Whether all programs of this test have ended, none of them by a signal. */
+bool programs_have_exited(void);
+
 /* What became of the programs, for a message: who waits where, and how the others ended. */
 const char *what_happened(void);
 
@@ -115,6 +136,9 @@ const char *what_happened(void);
 
 /* Waits for the end: exit status `status`, and `why` completes "exit status N: ". */
 void expect_status(struct program *p, int status, const char *why);
+/* The same of msend and mbox, whose functions print nothing: nothing is on stdout, and on stderr
+ * the main's one line where `status` is not 0. */
+void expect_silent(struct program *p, int status);
 /* The same with status 1, and a line on stderr. */
 void expect_failure(struct program *p, const char *why);
 /* Wrong usage: exit 2, a line on stderr, nothing on stdout. `words` as in command(). */

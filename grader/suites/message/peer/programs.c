@@ -1,4 +1,5 @@
 /* Starting the lab's programs, and what most tests expect of them. */
+#include "harness/trace.h"
 #include "suites/message/peer/message.h"
 
 #include <signal.h>
@@ -17,13 +18,14 @@ enum { CLOCKS_DIFFER_MS = 5 };
 /* ---- starting ---- */
 
 /* The last ones of this test, for messages. */
-enum { PROGRAMS_KEPT = 4 };
+enum { PROGRAMS_KEPT = 4, PROGRAMS_MAX = 128 };
 static struct {
     struct program *p;
     const char *name;
     bool timed; /* it was given --timeout */
 } programs[PROGRAMS_KEPT];
 static size_t program_count; /* all of this test */
+static struct program *all[PROGRAMS_MAX];
 
 static void forget_programs(void)
 {
@@ -33,9 +35,19 @@ static void forget_programs(void)
 static void remember(struct program *p, const char *called, bool timed)
 {
     test_at_end(forget_programs);
+    if (program_count < PROGRAMS_MAX)
+        all[program_count] = p;
     programs[program_count % PROGRAMS_KEPT].p = p;
     programs[program_count % PROGRAMS_KEPT].timed = timed;
     programs[program_count++ % PROGRAMS_KEPT].name = called;
+}
+
+static const char *name_of(const struct program *p)
+{
+    for (size_t i = 0; i < program_count && i < PROGRAMS_KEPT; i++)
+        if (programs[i].p == p)
+            return programs[i].name;
+    return "";
 }
 
 /* Whether it has a time-out to keep; of one that is forgotten nobody knows. */
@@ -100,6 +112,34 @@ struct program *run_with(const char *input, const char *format, ...)
     return p;
 }
 
+bool programs_have_exited(void)
+{
+    for (size_t i = 0; i < program_count && i < PROGRAMS_MAX; i++)
+        if (!program_has_ended(all[i]) || !WIFEXITED(program_wait(all[i])))
+            return false;
+    return program_count <= PROGRAMS_MAX;
+}
+
+bool room_is_lost(struct program *p, struct queue *q, const struct letter *filler)
+{
+    enum { SLEEPS_MS = 100, STOPS_MAX = 50 };
+    struct trace_stop stop;
+    struct letter taken;
+
+    if (program_has_ended(p) || !trace_begin(p))
+        return false;
+    /* Until it sleeps again. */
+    for (int i = 0; i < STOPS_MAX && trace_next(&stop, SLEEPS_MS); i++)
+        ;
+    long full = queue_count(q);
+    bool lost = !trace_ended() && queue_take_now(q, &taken) && queue_count(q) < full &&
+                trace_next(&stop, SLEEPS_MS) && queue_count(q) < full;
+    if (lost)
+        queue_put(q, filler);
+    trace_end();
+    return lost;
+}
+
 /* ---- expectations ---- */
 
 const char *what_happened(void)
@@ -112,14 +152,6 @@ const char *what_happened(void)
     return said;
 }
 
-void expect_status(struct program *p, int status, const char *why)
-{
-    const char *expected = text("exit status %d: %s", status, why);
-    int got = wait_for_end(p, expected);
-    EXPECT(WIFEXITED(got) && WEXITSTATUS(got) == status, expected,
-           text("%s (%s)", status_sentence(got), errors_shown(p)));
-}
-
 /* The number of lines on stderr, -1 when the last one has no newline. */
 static long error_lines(struct program *p)
 {
@@ -129,6 +161,27 @@ static long error_lines(struct program *p)
     for (size_t i = 0; i < len; i++)
         lines += bytes[i] == '\n';
     return len > 0 && bytes[len - 1] != '\n' ? -1 : (long)lines;
+}
+
+void expect_status(struct program *p, int status, const char *why)
+{
+    const char *expected = text("exit status %d: %s", status, why);
+    int got = wait_for_end(p, expected);
+    EXPECT(WIFEXITED(got) && WEXITSTATUS(got) == status, expected,
+           text("%s (%s)", status_sentence(got), errors_shown(p)));
+}
+
+void expect_silent(struct program *p, int status)
+{
+    const char *called = name_of(p);
+    expect_status(p, status, text("%s has done what was asked for", called));
+    program_wait_output_end(p, 1);
+    EXPECT(program_output_total(p, 1) == 0, text("%s prints nothing on stdout", called),
+           text("%llu bytes", (unsigned long long)program_output_total(p, 1)));
+    EXPECT(error_lines(p) == (status == 0 ? 0 : 1),
+           text("%s on stderr of %s with exit status %d: the functions of mailbox.c print nothing",
+                status == 0 ? "nothing" : "one line", called, status),
+           errors_shown(p));
 }
 
 void expect_error_lines(struct program *p, size_t count, const char *why)

@@ -6,6 +6,7 @@
  */
 #include "suites/message/peer/message.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <mqueue.h>
@@ -15,6 +16,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "sandbox/layers.h"
 
 enum { AT_KIND = 0, AT_ID = 4, AT_FROM = 8, AT_LEN = 40, AT_BODY = 44 };
 enum { QUEUES_MAX = 128, TAKE_MAX = 8192, PRIORITY_SHOWN = 31, SOON_MS = 20 };
@@ -251,6 +254,61 @@ void queue_remove(const char *path)
     mq_unlink(path);
 }
 
+/* No program of another grading sees them. (The bench's floor has no slot at all.) */
+static bool queues_are_ours(void)
+{
+#ifdef IPCLAB_FLOOR
+    return false;
+#else
+    return unique_suffix()[0] == '\0';
+#endif
+}
+
+static int filled;
+
+static const char *filler_of(int i)
+{
+    static char path[32];
+    snprintf(path, sizeof path, "/filler.%d", i);
+    return path;
+}
+
+void queues_free(void)
+{
+    while (filled > 0)
+        mq_unlink(filler_of(--filled));
+}
+
+/* Who is privileged may make more than there may be: that is no matter, there is no room then. */
+bool queues_fill(void)
+{
+    enum { MOST = 4096 };
+    struct mq_attr attributes = {.mq_maxmsg = 1, .mq_msgsize = 1};
+    FILE *f = fopen("/proc/sys/fs/mqueue/queues_max", "re");
+    int most = 0;
+    if (f != NULL) {
+        if (fscanf(f, "%d", &most) != 1)
+            most = 0;
+        fclose(f);
+    }
+    if (!queues_are_ours() || most <= 0 || most > MOST)
+        return false;
+    test_at_end(queues_free);
+    while (filled < most) {
+        mqd_t fd =
+            mq_open(filler_of(filled), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600, &attributes);
+        if (fd == (mqd_t)-1)
+            break;
+        filled++;
+        give_away_fd(fd, "a filler");
+        mq_close(fd);
+    }
+    if (filled == most || errno == ENOSPC)
+        return true;
+    queues_free();
+    return false;
+}
+
 static struct mq_attr attributes_of(const struct queue *q)
 {
     struct mq_attr a;
@@ -305,6 +363,32 @@ void expect_gone(const char *path, const char *why)
     const struct about *before = test_about(of_reply ? &reply : dots == 2 ? &link : NULL);
     EXPECT(!queue_there(path), text("the queue '%s' is gone: %s", path, why), "it is still there");
     test_about(before);
+    expect_no_other_queue("the handout names all that there are");
+}
+
+static bool is_kept(const char *name)
+{
+    for (size_t i = 0; i < kept_count; i++)
+        if (strcmp(kept[i].path + 1, name) == 0)
+            return true;
+    return false;
+}
+
+void expect_no_other_queue(const char *why)
+{
+    int fd = queues_are_ours() && programs_have_exited() ? sandbox_open_queues() : -1;
+    DIR *folder = fd >= 0 ? fdopendir(fd) : NULL;
+    const char *other = NULL;
+    if (folder == NULL) {
+        if (fd >= 0)
+            close(fd);
+        return;
+    }
+    for (const struct dirent *e; other == NULL && (e = readdir(folder)) != NULL;)
+        if (e->d_name[0] != '.' && !is_kept(e->d_name))
+            other = text("'/%s' is there", e->d_name);
+    closedir(folder);
+    EXPECT(other == NULL, text("no other queue is left: %s", why), other);
 }
 
 void expect_count(const struct queue *q, long count, const char *why)

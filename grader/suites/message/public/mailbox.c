@@ -38,6 +38,7 @@ TEST(mailbox, create, "mbox create makes the queue once, and leaves one that is 
 
     struct program *p = run("mbox create %s %d", box, capacity);
     expect_status(p, 0, "the mailbox has been made");
+    expect_silent(p, 0);
     struct queue *q = queue_open(box_of(box), "mbox create makes the queue of the mailbox");
     expect_queue(q, capacity, "mbox create");
     expect_count(q, 0, "a new mailbox is empty");
@@ -46,6 +47,7 @@ TEST(mailbox, create, "mbox create makes the queue once, and leaves one that is 
     queue_put(q, &left);
     p = run("mbox create %s %d", box, capacity + 1);
     expect_failure(p, "there is a mailbox of that name already");
+    expect_silent(p, 1);
     EXPECT(queue_same(q), "the old mailbox is left as it was", "it has been replaced");
     expect_queue(q, capacity, "the first mbox create");
     expect_next(q, left, "the message that was in the old mailbox still is");

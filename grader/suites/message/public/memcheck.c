@@ -45,11 +45,15 @@ TEST(memcheck, sync, "a rendezvous leaves no memory and no descriptor behind")
     const char *box = name(&r), *me = name(&r), *said = word(&r);
 
     struct queue *q = box_make(box, 5);
+    queue_make(reply_of(me), 1, LETTER_BYTES); /* an old one */
     struct program *p = command("msend --box %s --as %s --sync", box, me);
     start_checked(p, text("%s\n", said));
     expect_next(q, letter(SYNC, 1, me, said), "the line, as kind SYNC");
     struct queue *reply = queue_open(reply_of(me), "msend makes its reply queue before it sends");
-    struct letter ack = letter(ACK, 1, "grader", "");
+    struct letter ack = letter(ACK, 2, "grader", "");
+    queue_put(reply, &ack);
+    queue_wait_count(reply, 0, "msend takes the foreign ACK out of its reply queue");
+    ack.id = 1;
     queue_put(reply, &ack);
     expect_status(p, 0, "the line has been acknowledged");
     expect_gone(reply_of(me), "the sender removes its reply queue when it ends");

@@ -12,6 +12,7 @@ TEST(send, format, "each line of the input is a message in the agreed form")
     struct queue *q = box_make(box, 10);
     struct program *p = run_with(text("%s\n\n%s", first, last), "msend --box %s --as %s", box, me);
     expect_status(p, 0, "all lines have been sent");
+    expect_silent(p, 0);
     expect_next(q, letter(DATA, 1, me, first), "the first line");
     expect_next(q, letter(DATA, 2, me, ""), "an empty line is a message, too");
     expect_next(q, letter(DATA, 3, me, last), "a last line without newline counts");
