@@ -55,50 +55,56 @@ TEST(take, wrap, "a consumer's items come round the ring, at capacities 1, 2, 3 
     }
 }
 
-/* Two more, and the counters need more than 32 bits. */
-static uint64_t far_on(struct segment *s)
+/* Two more, and the counters need more than 32 bits, or are negative as signed ones. */
+static const uint64_t far_on[] = {UINT32_MAX - 1, INT64_MAX - 1};
+enum { FAR_COUNT = sizeof far_on / sizeof *far_on };
+
+static struct segment *far_ring(struct random *r, int i)
 {
-    uint64_t start = UINT32_MAX - 1;
-    set64(s, AT_HEAD, start);
-    set64(s, AT_TAIL, start);
-    return start;
+    struct segment *s = segment_make(ring_name(r), 7, false);
+    set64(s, AT_HEAD, far_on[i]);
+    set64(s, AT_TAIL, far_on[i]);
+    return s;
 }
 
 TEST(put, beyond_32_bits, "a producer goes on where tail needs more than 32 bits")
 {
     struct random r = random_from_test();
-    struct segment *s = segment_make(ring_name(&r), 7, false);
-    uint64_t n = far_on(s);
+    for (int which = 0; which < FAR_COUNT; which++) {
+        struct segment *s = far_ring(&r, which);
+        uint64_t n = far_on[which];
+        struct program *p = producer(s->name);
 
-    struct program *p = producer(s->name);
-    for (int i = 0; i < 6; i++, n++) {
-        const char *line = word(&r);
-        send_line(p, line);
-        wait_field(s, AT_TAIL, n + 1, p, "a line is put");
-        segment_lock(s);
-        expect_item(s, n, line, strlen(line), "beyond 32 bits");
-        segment_unlock(s);
+        for (int i = 0; i < 6; i++, n++) {
+            const char *line = word(&r);
+            send_line(p, line);
+            wait_field(s, AT_TAIL, n + 1, p, "a line is put");
+            segment_lock(s);
+            expect_item(s, n, line, strlen(line), "beyond 32 bits");
+            segment_unlock(s);
+        }
+        program_close_input(p);
+        expect_success(p);
     }
-    program_close_input(p);
-    expect_success(p);
 }
 
 TEST(take, beyond_32_bits, "a consumer goes on where head needs more than 32 bits")
 {
     struct random r = random_from_test();
-    struct segment *s = segment_make(ring_name(&r), 7, false);
-    uint64_t n = far_on(s);
-    struct program *c = consumer(s->name);
+    for (int which = 0; which < FAR_COUNT; which++) {
+        struct segment *s = far_ring(&r, which);
+        struct program *c = consumer(s->name);
 
-    segment_attach(s);
-    for (int i = 0; i < 6; i++) {
-        const char *line = word(&r);
-        segment_put_text(s, line);
-        expect_line_text(c, line);
+        segment_attach(s);
+        for (int i = 0; i < 6; i++) {
+            const char *line = word(&r);
+            segment_put_text(s, line);
+            expect_line_text(c, line);
+        }
+        segment_detach(s);
+        expect_success(c);
+        expect_field(s, AT_HEAD, far_on[which] + 6, "after six items");
     }
-    segment_detach(s);
-    expect_success(c);
-    expect_field(s, AT_HEAD, n + 6, "after six items");
 }
 
 TEST(put, lengths,

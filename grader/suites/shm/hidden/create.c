@@ -1,20 +1,26 @@
 /* Establishing a region, looked at closely. */
 #include "suites/shm/peer/step.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 TEST(create, magic_last, "magic is written last: whoever sees it sees a whole ring")
 {
     struct random r = random_from_test();
-    uint32_t capacity = (uint32_t)between(&r, 2, 9);
-    struct segment *s = create_step_by_step(ring_name(&r), capacity,
-                                            "the creator writes 'magic' last, so that nobody takes "
-                                            "a half-made ring for a ring");
-    expect_field(s, AT_CAPACITY, capacity, "after ring create");
-    expect_sem(s, AT_MUTEX, 1, "after ring create");
-    expect_sem(s, AT_SPACES, (int)capacity, "after ring create");
+    for (int unbounded = 0; unbounded < 2; unbounded++) {
+        uint32_t capacity = (uint32_t)between(&r, 2, 9);
+        struct segment *s = create_step_by_step(ring_name(&r), capacity, unbounded,
+                                                "the creator writes 'magic' last, so that nobody "
+                                                "takes a half-made ring for a ring");
+        expect_field(s, AT_CAPACITY, capacity, "after ring create");
+        expect_field(s, AT_UNBOUNDED, (uint64_t)unbounded, "after ring create");
+        expect_sem(s, AT_MUTEX, 1, "after ring create");
+        if (!unbounded)
+            expect_sem(s, AT_SPACES, (int)capacity, "after ring create");
+    }
 }
 
 TEST(create, semaphores, "the semaphores that ring create makes work between processes")
@@ -54,12 +60,19 @@ TEST(create, no_memory,
 {
     struct random r = random_from_test();
     const char *name = ring_name(&r);
-    struct segment *whole = ring_create(ring_name(&r), capacity_with_rest(50), false);
+    const uint32_t wholes[] = {50, 40000}; /* the second one needs more than 15 bits */
 
-    EXPECT(segment_memory(whole) >= ring_bytes(get32(whole, AT_CAPACITY)),
-           text("memory is reserved for the header and all %u items, %zu bytes",
-                get32(whole, AT_CAPACITY), ring_bytes(get32(whole, AT_CAPACITY))),
-           text("there is memory for %zu bytes", segment_memory(whole)));
+    for (int i = 0; i < 4; i++) {
+        uint32_t capacity = capacity_with_rest(wholes[i / 2]);
+        struct segment *whole = ring_create(ring_name(&r), capacity, i % 2);
+        expect_field(whole, AT_CAPACITY, capacity, "after ring create");
+        EXPECT(segment_memory(whole) >= ring_bytes(capacity),
+               text("memory is reserved for the header and all %u items, %zu bytes", capacity,
+                    ring_bytes(capacity)),
+               text("there is memory for %zu bytes", segment_memory(whole)));
+        segment_unlink(whole->name);
+        segment_resize(whole, 0);
+    }
     shared_memory_fill(1 << 20);
     struct program *p = program_new("ring");
     program_args(p, "create", name, text("%d", between(&r, 8000, 9000)), NULL);
@@ -98,28 +111,47 @@ TEST(create, nothing_else,
            text("%zu names are left", segment_names() - before));
 }
 
+/* `ring create` refuses this one's name, and does nothing to it. */
+static void expect_left_alone(struct segment *s)
+{
+    struct stat old, now;
+    struct snapshot before = segment_snapshot(s);
+    struct program *p = program_new("ring");
+    program_args(p, "create", s->name, "5", "--unbounded", NULL);
+    program_start(p);
+    expect_failure(p, "there is an object of that name already");
+    EXPECT(segment_there(s->name), "the object keeps its name", "the name is gone");
+    EXPECT(fstat(s->fd, &old) == 0 && stat(text("/dev/shm/%s", s->name), &now) == 0 &&
+               old.st_ino == now.st_ino,
+           "the name still leads to the object", "it leads to another one");
+    expect_unchanged(s, &before, "the object is as it was");
+}
+
 TEST(create, foreign_object, "ring create leaves an object alone that is no ring, too")
 {
     struct random r = random_from_test();
     const char *name = ring_name(&r), *other = ring_name(&r);
     struct segment *s = segment_zero(name, 1000);
-    struct snapshot before = segment_snapshot(s);
 
-    struct program *p = program_new("ring");
-    program_args(p, "create", name, "5", NULL);
-    program_start(p);
-    expect_failure(p, "there is an object of that name already");
-    EXPECT(segment_there(name), "the object keeps its name", "the name is gone");
-    expect_unchanged(s, &before, "the object is as it was");
+    expect_left_alone(s); /* zeros */
+    expect_left_alone(segment_zero(ring_name(&r), 0));
+    segment_init(s, 3, false);
+    expect_left_alone(s); /* a ring that nobody uses */
+    set32(s, AT_CLOSED, 1);
+    sem_give(s, AT_ITEMS);
+    expect_left_alone(s); /* one that has ended */
+    set32(s, AT_CAPACITY, 0);
+    expect_left_alone(s); /* one that is none any more */
+    if (fchmod(s->fd, 0) != 0)
+        suite_failed("cannot change the mode of", name);
+    expect_left_alone(s); /* one that may not be opened */
     ring_create(other, 5, false);
 
     /* Names are as long as 255 bytes, and each byte of them counts. */
-    char *longest[2];
+    const char *longest[2];
     for (int i = 0; i < 2; i++) {
-        longest[i] = (char *)text("%s%*s", other, 255 - (int)strlen(other), "");
-        memset(longest[i] + strlen(other), 'n', 255 - strlen(other));
-        longest[i][254] = (char)('a' + i);
-        s = ring_create(ring_named(longest[i]), 2 + (uint32_t)i, false);
+        longest[i] = ring_longest(other, (char)('a' + i));
+        s = ring_create(longest[i], 2 + (uint32_t)i, false);
         expect_field(s, AT_CAPACITY, 2 + (uint64_t)i, "a ring with a name of 255 bytes");
     }
     expect_success(ring("destroy", longest[1]));
@@ -131,15 +163,31 @@ TEST(create, foreign_object, "ring create leaves an object alone that is no ring
 TEST(destroy, whatever, "ring destroy removes a name whatever is behind it")
 {
     struct random r = random_from_test();
-    struct segment *s[3];
+    struct segment *s[6];
 
     s[0] = segment_zero(ring_name(&r), 0);
     s[1] = segment_zero(ring_name(&r), 5000); /* no magic */
     s[2] = segment_make(ring_name(&r), 3, false);
-    segment_lock(s[2]); /* nobody waits for it */
-    for (int i = 0; i < 3; i++) {
+    segment_lock(s[2]);                          /* nobody waits for it */
+    s[3] = segment_make(ring_name(&r), 3, true); /* nobody uses it */
+    s[4] = segment_make(ring_name(&r), 3, false);
+    segment_attach(s[4]); /* it has ended, with something in it */
+    segment_put_text(s[4], word(&r));
+    segment_detach(s[4]);
+    s[5] = segment_make(ring_name(&r), 3, false);
+    if (fchmod(s[5]->fd, 0) != 0) /* it may not be opened */
+        suite_failed("cannot change the mode of", s[5]->name);
+    for (int i = 0; i < 6; i++) {
+        struct snapshot before = segment_snapshot(s[i]);
         expect_success(ring("destroy", s[i]->name));
         EXPECT(!segment_there(s[i]->name), "the name is gone", "it is still there");
+        expect_unchanged(s[i], &before, "whoever has it open goes on with it as it was");
+        if (i < 2)
+            continue;
+        const char *what = "ring destroy wakes nobody, and lets nobody in";
+        expect_sem(s[i], AT_MUTEX, i == 2 ? 0 : 1, what);
+        expect_sem(s[i], AT_ITEMS, i == 4 ? 2 : 0, what);
+        expect_sem(s[i], AT_SPACES, i == 4 ? 2 : 3, what);
     }
 }
 

@@ -51,6 +51,24 @@ TEST(end, under_mutex, "the end is looked for under the mutex: one more item may
     expect_line_text(c, line);
     expect_success(c);
     expect_sem(s, AT_ITEMS, 1, "the token of the end is posted back");
+
+    /* No token is left, and yet there is an item: it is not the tokens that tell what is there. */
+    s = segment_make(ring_name(&r), 4, false);
+    segment_attach(s);
+    c = consumer(s->name);
+    wait_asleep(c, "the consumer waits while the ring is empty");
+    segment_lock(s);
+    sem_take(s, AT_SPACES);
+    segment_append(s, line, strlen(line));
+    sem_give(s, AT_ITEMS);
+    set32(s, AT_CLOSED, 1);
+    set32(s, AT_PRODUCERS, 0);
+    wait_asleep(c, "the consumer waits for 'mutex', which the grader holds");
+    segment_unlock(s);
+    expect_line_text(c, line);
+    sem_give(s, AT_ITEMS);
+    expect_success(c);
+    expect_sem(s, AT_ITEMS, 1, "the token of the end is posted back");
 }
 
 TEST(end, empty_stream, "a producer without a line closes the ring, and a consumer that waits ends")

@@ -1,6 +1,7 @@
 /* The unbounded buffer, at the moments at which a growth hurts. */
 #include "suites/shm/peer/step.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <string.h>
@@ -38,14 +39,15 @@ TEST(growth, wrapped, "a full ring whose items wrap around is grown without mixi
 {
     struct random r = random_from_test();
     /* On even rounds of the ring those that have wrapped around move, on odd ones the others. */
-    for (int round = 0; round < 6; round++) {
+    for (int round = 0; round < 12; round++) {
         static const uint32_t capacities[] = {3, 4, 7};
-        uint32_t capacity = capacities[round / 2];
+        uint32_t capacity = capacities[round / 4];
         uint64_t even = 2 * random_below(&r, 500); /* rounds */
         if (capacity != 4)                         /* head needs more than 32 bits */
             even = (UINT64_C(1) << 33) / capacity / 2 * 2 + even;
-        uint64_t head =
-            capacity * (even + (uint64_t)round % 2) + 1 + random_below(&r, capacity - 1);
+        uint64_t head = capacity * (even + (uint64_t)round % 2);
+        if (round / 2 % 2 == 0) /* else it begins at item[0], and nothing has wrapped around */
+            head += 1 + random_below(&r, capacity - 1);
         struct segment *s = segment_make(ring_name(&r), capacity, true);
         const char *lines[8], *what = text("after a ring of capacity %u has grown with its head "
                                            "at %" PRIu64,
@@ -99,8 +101,8 @@ TEST(growth, capacity_last,
                    "whoever looks, and if the producer dies",
                    "'capacity' is the old one, and an item is not in its place any more");
             /* Only a longer object can have the capacity written. */
-            if (!(segment_size(s) < ring_bytes(2 * CAPACITY) ? step_to_call(&stop)
-                                                             : step_instruction()))
+            bool longer = segment_size(s) >= ring_bytes(2 * CAPACITY);
+            if (!(longer ? step_instruction() : step_to_call(&stop)))
                 break;
         }
         expect_field(s, AT_CAPACITY, 2 * CAPACITY, "a full ring doubles");
@@ -136,6 +138,25 @@ TEST(growth, producer_follows, "a producer follows a growth that another one has
     program_close_input(p);
     expect_success(p);
     expect_field(s, AT_PRODUCERS, 0, "the producer has left the ring that has grown");
+
+    /* One that has opened it, and waits to attach. */
+    s = segment_make(ring_name(&r), 1, true);
+    segment_lock(s);
+    p = producer(s->name);
+    wait_asleep(p, "the producer waits for 'mutex', which the grader holds");
+    for (int i = 0; i < 3; i++)
+        segment_grow(s);
+    for (int i = 0; i < 5; i++)
+        segment_append(s, "x", 1);
+    segment_unlock(s);
+    wait_attached(s, 1, p);
+    send_line(p, line);
+    wait_field(s, AT_TAIL, 6, p, "a line is put");
+    segment_lock(s);
+    expect_item(s, 5, line, strlen(line), "after another producer has grown the ring");
+    segment_unlock(s);
+    program_close_input(p);
+    expect_success(p);
 }
 
 TEST(growth, behind_the_mutex,
@@ -196,6 +217,32 @@ TEST(growth, full_behind_the_mutex, "whether a ring is full is looked at under t
     segment_unlock(s);
     program_close_input(p);
     expect_success(p);
+
+    /* The same, full only until it has the mutex: another one has taken an item, or grown it. */
+    for (int grown = 0; grown < 2; grown++) {
+        s = segment_make(ring_name(&r), 2, true);
+        p = producer(s->name);
+        wait_attached(s, 1, p);
+        wait_asleep(p, "the producer waits for input");
+        for (int i = 0; i < 2; i++)
+            segment_put_text(s, other[i]);
+        segment_lock(s);
+        send_line(p, line);
+        wait_asleep(p, "the producer waits for 'mutex', which the grader holds");
+        size_t len;
+        if (grown)
+            segment_grow(s);
+        else
+            segment_remove(s, &len);
+        segment_unlock(s);
+        wait_field(s, AT_TAIL, 3, p, "the line is put");
+        segment_lock(s);
+        expect_field(s, AT_CAPACITY, grown ? 4 : 2, "there was room for the line");
+        expect_item(s, 2, line, strlen(line), "there was room for the line");
+        segment_unlock(s);
+        program_close_input(p);
+        expect_success(p);
+    }
 }
 
 TEST(growth, while_consumer_waits,
@@ -227,11 +274,15 @@ TEST(growth, thirty_thousand, "30,000 items fit into an unbounded ring, and come
 {
     enum { COUNT = 30000 };
     struct random r = random_from_test();
-    struct segment *s = segment_make(ring_name(&r), (uint32_t)between(&r, 1, 3), true);
+    uint32_t capacity = 3; /* sums of equal steps do not end where doublings do */
+    struct segment *s = segment_make(ring_name(&r), capacity, true);
 
     struct program *p = producer(s->name);
     send_numbered(p, 0, COUNT);
     expect_success(p);
+    while (capacity < COUNT)
+        capacity *= 2;
+    expect_field(s, AT_CAPACITY, capacity, "each growth doubles it");
     expect_field(s, AT_TAIL, COUNT, "30,000 items");
     expect_sem(s, AT_ITEMS, COUNT + 1, "30,000 items, and the end");
     struct program *c = consumer(s->name);

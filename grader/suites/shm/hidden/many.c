@@ -31,6 +31,8 @@ static void crowd_ends(struct crowd *crowd, int each)
     expect_field(crowd->s, AT_HEAD, (uint64_t)SIDE * (uint64_t)each, "every item has been taken");
     expect_sem(crowd->s, AT_ITEMS, 1, "the end is told once");
     expect_sem(crowd->s, AT_MUTEX, 1, "all have ended");
+    if (get32(crowd->s, AT_UNBOUNDED) == 0)
+        expect_sem(crowd->s, AT_SPACES, (int)get32(crowd->s, AT_CAPACITY), "all have ended");
 }
 
 TEST(many, twenty_thousand,

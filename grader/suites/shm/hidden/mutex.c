@@ -1,5 +1,5 @@
 /* The mutex: held by the grader while something else changes. */
-#include "suites/shm/peer/shm.h"
+#include "suites/shm/peer/step.h"
 
 #include <string.h>
 
@@ -118,4 +118,68 @@ TEST(mutex, free_at_rest, "nobody keeps the mutex while it waits for input, or f
     expect_sem(s, AT_SPACES, 4, "a space is taken for a line that is there");
     program_close_input(p);
     expect_success(p);
+}
+
+/*
+ * Between any two instructions of a program nothing of the ring is half done while 'mutex' is free,
+ * and what it has seen under 'mutex' counts, not what has become of it afterwards.
+ */
+TEST(mutex, each_step, "attach, put, take and detach: all that they change changes under the mutex")
+{
+    struct random r = random_from_test();
+    const char *waits = "it waits for 'mutex', which the grader holds";
+    for (int unbounded = 0; unbounded < 2; unbounded++) {
+        struct segment *s = segment_make(ring_name(&r), 2, unbounded);
+        uint64_t head = 2 * random_below(&r, 100) + 1;
+
+        set64(s, AT_HEAD, head);
+        set64(s, AT_TAIL, head);
+        segment_attach(s);
+        segment_lock(s);
+        struct program *p = producer(s->name);
+        wait_asleep(p, waits);
+        step_with_mutex(s, p, AT_PRODUCERS, 2, AT_ITEMS, 0);
+        trace_end();
+        /* The third one makes an unbounded ring grow. */
+        for (int i = 0; i < 2 + unbounded; i++) {
+            segment_lock(s);
+            send_line(p, letters(&r, (size_t)between(&r, 1, 250)));
+            wait_asleep(p, waits);
+            step_with_mutex(s, p, AT_TAIL, head + (uint64_t)i + 1, AT_ITEMS, i + 1);
+            trace_end();
+            wait_asleep(p, "the producer waits for input");
+        }
+        int left = 2 + unbounded;
+        segment_lock(s);
+        struct program *c = consumer_of(s->name, 1);
+        wait_asleep(c, waits);
+        /* 'spaces' of an unbounded ring may have any value. */
+        step_with_mutex(s, c, AT_HEAD, head + 1, unbounded ? AT_MUTEX : AT_SPACES, 1);
+        trace_end();
+        expect_success(c);
+        left--;
+
+        segment_lock(s);
+        program_close_input(p);
+        wait_asleep(p, waits);
+        step_with_mutex(s, p, AT_PRODUCERS, 1, AT_ITEMS, left);
+        segment_detach(s); /* the last one: it closes the ring and tells the end, and nobody else */
+        trace_end();
+        expect_success(p);
+        expect_sem(s, AT_ITEMS, left + 1, "the one that closes the ring tells the end, once");
+        c = consumer(s->name);
+        expect_success(c);
+
+        s = segment_make(ring_name(&r), 2, unbounded);
+        p = producer(s->name);
+        wait_attached(s, 1, p);
+        wait_asleep(p, "the producer waits for input");
+        segment_lock(s);
+        program_close_input(p);
+        wait_asleep(p, waits);
+        step_with_mutex(s, p, AT_CLOSED, 1, AT_ITEMS, 1);
+        trace_end();
+        expect_success(p);
+        expect_sem(s, AT_ITEMS, 1, "the end is told once");
+    }
 }

@@ -29,7 +29,10 @@ static void expect_consumed(struct segment *s, struct random *r)
 TEST(open, not_ready, "a ring that is not ready yet is refused at once: nobody waits for it")
 {
     struct random r = random_from_test();
-    struct segment *s = segment_zero(ring_name(&r), ring_bytes(4));
+    /* Its name is as long as a name can be, and differs in its last byte from another ring's. */
+    const char *begin = ring_name(&r);
+    segment_make(ring_longest(begin, 'a'), 4, false);
+    struct segment *s = segment_zero(ring_longest(begin, 'b'), ring_bytes(4));
 
     expect_all_refuse(s, "the object is all zeros yet");
     segment_init(s, 4, false);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
@@ -80,6 +81,14 @@ const char *ring_named(const char *name)
 {
     remember_name(name);
     return name;
+}
+
+const char *ring_longest(const char *begin, char last)
+{
+    char *name = (char *)text("%s%*s", begin, (int)NAME_MAX - (int)strlen(begin), "");
+    memset(name + strlen(begin), 'n', NAME_MAX - strlen(begin));
+    name[NAME_MAX - 1] = last;
+    return ring_named(name);
 }
 
 size_t ring_bytes(uint32_t capacity)

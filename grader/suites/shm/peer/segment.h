@@ -54,6 +54,8 @@ struct segment {
 const char *ring_name(struct random *r);
 /* This one, which the test has made up: what has it is removed at the end, too. */
 const char *ring_named(const char *name);
+/* The same, as long as a name can be: it begins with `begin` and ends with `last`. */
+const char *ring_longest(const char *begin, char last);
 /* Where items must stand for this capacity: header and items. */
 size_t ring_bytes(uint32_t capacity);
 

@@ -22,9 +22,20 @@ bool step_instruction(void);
 bool makes_name(const struct trace_stop *stop);
 
 /*
- * Starts `ring create NAME CAPACITY` and fails, as `what`, when anything of the object changes once
- * its `magic` is there. Returns at the end of the program; the ring that it has made.
+ * Starts `ring create NAME CAPACITY [--unbounded]` and fails, as `what`, when anything of the
+ * object changes once its `magic` is there, or when others than its owner can open it meanwhile.
+ * Returns at the end of the program; the ring that it has made.
  */
-struct segment *create_step_by_step(const char *name, uint32_t capacity, const char *what);
+struct segment *create_step_by_step(const char *name, uint32_t capacity, bool unbounded,
+                                    const char *what);
+
+/*
+ * A program that waits for `mutex`, which the grader holds, gets it, and goes on instruction by
+ * instruction until `field` is `value`, as many tokens of `tokens` as `count` are there and `mutex`
+ * is free. Fails when a field or an item changes while `mutex` is free, or when a token tells of
+ * what is not there. It is held then: trace_end().
+ */
+void step_with_mutex(struct segment *s, struct program *p, enum field field, uint64_t value,
+                     enum field tokens, int count);
 
 #endif

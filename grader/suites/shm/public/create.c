@@ -100,6 +100,7 @@ TEST(destroy, name, "ring destroy removes the name, and leaves the ring to who h
     expect_success(p);
     EXPECT(!segment_there(name), "the name is gone from /dev/shm", "it is still there");
     expect_unchanged(s, &before, "the ring itself stays as it was for whoever has it open");
+    expect_sem(s, AT_ITEMS, 1, "the ring itself stays as it was for whoever has it open");
     p = ring("destroy", name);
     expect_failure(p, "there is no ring of that name any more");
 }
