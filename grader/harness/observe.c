@@ -267,6 +267,30 @@ static bool sample_task(pid_t tid, void *context)
     return true;
 }
 
+struct stopped_walk {
+    pid_t pid;
+    bool some, others;
+};
+
+static bool look_if_stopped(pid_t tid, void *context)
+{
+    struct stopped_walk *w = context;
+    char path[64], stat[TEXT_MAX];
+    snprintf(path, sizeof path, "%d/task/%d/stat", (int)w->pid, (int)tid);
+    proc_read(stat, sizeof stat, path);
+    char state = stat_fields(stat)[0];
+    w->some = w->some || state == 'T';
+    w->others = w->others || (state != 'T' && state != 'Z' && state != 'X' && state != '\0');
+    return !w->others;
+}
+
+bool process_stopped(pid_t pid)
+{
+    struct stopped_walk w = {.pid = pid};
+    observe_tasks(pid, look_if_stopped, &w);
+    return w.some && !w.others;
+}
+
 /* All tasks of `pid`; true when it has one only: then its own status file has said everything. */
 static bool sample_process(pid_t pid, struct activity *a)
 {
@@ -481,12 +505,17 @@ static bool executable(pid_t pid, struct stat *file, char path[static TEXT_MAX])
     return seen;
 }
 
+static bool same_file(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
 /* Where `pid` runs another file than `own`, that file's name; NULL: it does not, or has ended. */
 static const char *other_program(pid_t pid, const struct stat *own)
 {
     char path[TEXT_MAX];
     struct stat now;
-    if (!executable(pid, &now, path) || (own->st_dev == now.st_dev && own->st_ino == now.st_ino))
+    if (!executable(pid, &now, path) || same_file(own, &now))
         return NULL;
     const char *slash = strrchr(path, '/');
     return text("%s", slash != NULL ? slash + 1 : path);
@@ -503,16 +532,20 @@ static void standard_pipes(pid_t pid, ino_t pipes[2])
             pipes[list.fd[i].number] = list.fd[i].inode;
 }
 
-/* `own`: the file that it runs, valgrind's for one under valgrind. */
-static void observe_carrier(const struct program *p, const struct stat *own)
+/* `own`: its file; `running`: the one that its process runs, valgrind's under valgrind. */
+static void observe_carrier(const struct program *p, const struct stat *own,
+                            const struct stat *running)
 {
     static struct process_list all;
     static ino_t pipes[OBSERVE_MAX][2];
     static const char *names[OBSERVE_MAX];
     process_descendants(p->pid, &all);
     for (size_t i = 0; i < all.count; i++) {
-        /* Its helpers, and a child before its exec, hold what it holds. */
-        names[i] = other_program(all.pid[i], own);
+        /* Its helpers, and a child before its exec, hold what it holds. A helper may be its file
+         * once more, started by exec: then it is not under valgrind. */
+        names[i] = other_program(all.pid[i], running);
+        if (names[i] != NULL)
+            names[i] = other_program(all.pid[i], own);
         if (names[i] == NULL)
             continue;
         standard_pipes(all.pid[i], pipes[i]);
@@ -534,10 +567,10 @@ void observe_promises(void)
 {
     char path[TEXT_MAX];
     for (const struct program *p = harness.programs; p != NULL; p = p->next) {
-        struct stat own;
-        if (!p->started || p->ended)
+        struct stat own, running;
+        if (!p->started || p->ended || stat(p->path, &own) != 0)
             continue;
-        if (p->stays_itself != NULL && !p->memcheck && stat(p->path, &own) == 0) {
+        if (p->stays_itself != NULL && !p->memcheck) {
             const char *other = other_program(p->pid, &own);
             if (other != NULL)
                 test_fail(p->stays_itself,
@@ -545,7 +578,12 @@ void observe_promises(void)
                                "outside of a child",
                                p->name, other));
         }
-        if (p->carries != NULL && executable(p->pid, &own, path))
-            observe_carrier(p, &own);
+        if (p->carries == NULL)
+            continue;
+        /* A process whose first thread has ended shows no file, and runs on in its others. */
+        if (executable(p->pid, &running, path))
+            observe_carrier(p, &own, &running);
+        else if (!p->memcheck)
+            observe_carrier(p, &own, &own);
     }
 }

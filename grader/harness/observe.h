@@ -34,6 +34,8 @@ struct descriptor_list {
 };
 
 char process_state(pid_t pid); /* R S D T t Z X, or 0 when it is gone */
+/* All its threads are stopped, but those that have ended: the first one may be among these. */
+bool process_stopped(pid_t pid);
 void process_children(pid_t pid, struct process_list *list); /* direct ones, zombies too */
 void process_descendants(pid_t pid,
                          struct process_list *list); /* all, nearest first, without pid */

@@ -70,6 +70,11 @@ struct program *program_new_peer(const char *path)
     return p;
 }
 
+const char *program_path(const struct program *p)
+{
+    return p->path;
+}
+
 static void before_start(const struct program *p, const char *setting)
 {
     if (p->started)

@@ -27,6 +27,8 @@ struct program *program_new(const char *name);
 /* A program of the machine or the suite, by absolute path: a peer. It is sandboxed all the same,
  * but may run every command of the system. */
 struct program *program_new_peer(const char *path);
+/* The absolute path of its file, which the submission may execute too. */
+const char *program_path(const struct program *p);
 
 /* ---- settings, before program_start() ---- */
 

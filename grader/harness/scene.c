@@ -271,7 +271,7 @@ static _Noreturn void speaks_for_itself(const char *what, const char *got)
 static bool is_stopped(void *context)
 {
     pid_t pid = program_pid(context);
-    return process_state(pid) == 'T' && activity_sample(pid).all_asleep;
+    return process_stopped(pid) && activity_sample(pid).all_asleep;
 }
 
 void program_stop(struct program *p)

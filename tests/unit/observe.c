@@ -1,6 +1,7 @@
 /* What /proc tells: counts, lists and samples of processes that we made ourselves. */
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -189,4 +190,45 @@ Test(observe, cleans_the_name_of_a_command)
     cr_assert_null(strpbrk(name, "\n\x1b"), "%s", name);
     cr_assert_neq(process_state(getpid()), 0);
     cr_assert_eq(process_state(getpid()), 'R');
+}
+
+static void *reads_on(void *end)
+{
+    char byte;
+    while (read(*(const int *)end, &byte, 1) > 0)
+        ;
+    _exit(0);
+}
+
+static bool comes_to_be_stopped(pid_t pid, bool stopped)
+{
+    int64_t limit = clock_ns() + 20 * NS_PER_S;
+    while (process_stopped(pid) != stopped && clock_ns() < limit)
+        usleep(1000);
+    return process_stopped(pid) == stopped;
+}
+
+Test(observe, sees_that_a_process_is_stopped)
+{
+    for (int first_ends = 0; first_ends < 2; first_ends++) {
+        static int p[2];
+        cr_assert_eq(pipe(p), 0);
+        pid_t pid = fork();
+        if (pid == 0) {
+            pthread_t thread;
+            close(p[1]);
+            if (first_ends && pthread_create(&thread, NULL, reads_on, &p[0]) == 0)
+                pthread_exit(NULL);
+            reads_on(&p[0]);
+        }
+        settle(1);
+        cr_assert_not(process_stopped(pid));
+        kill(pid, SIGSTOP);
+        cr_assert(comes_to_be_stopped(pid, true));
+        kill(pid, SIGCONT);
+        cr_assert(comes_to_be_stopped(pid, false));
+        close(p[1]);
+        cr_assert_eq(waitpid(pid, NULL, 0), pid);
+        cr_assert_not(process_stopped(pid));
+    }
 }
