@@ -37,9 +37,12 @@ TEST(coprocess, stops_reading, "a child that takes only a part of its input is h
     struct program *p =
         pipeline("--coprocess @ take 10 close 0 arrive closed await gate say %s exit 4", said);
     program_start(p);
-    program_queue_pattern(p, 5, MEDIUM);
+    program_queue_pattern(p, 5, LARGE);
     file_wait(p, "closed", "the child gets its first 10 bytes");
     wait_quiet(p, "pipeline waits for the child, which takes no more input");
+    EXPECT(program_input_taken(p) < LARGE / 2,
+           "the reading of our stdin ends once the child takes no more of it",
+           text("pipeline read on: %ju MiB", (uintmax_t)program_input_taken(p) >> 20));
     gate_open("gate", 1);
     expect_status(p, 4,
                   "the status of the child; that it takes no more input is no failure, and "
@@ -201,6 +204,21 @@ TEST(coprocess, heir, "the pipes count, not the child: its own child may hold th
     program_close_input(p);
     expect_status(p, 4, "the status of the child that pipeline started, which ended long ago");
     expect_bytes(p, text("%s%s", one, two), strlen(one) + strlen(two), "all that was sent");
+
+    /* Only the input is held on. */
+    p = pipeline("--coprocess @ close 1 arrive up2 await gate heir 5 arrive heir2 count read");
+    program_start(p);
+    file_wait(p, "up2", "the child runs");
+    gate_open("gate", 1);
+    file_wait(p, "heir2", "the child's child runs");
+    wait_quiet(p, "the child and its output have ended, and its child still takes its input");
+    program_send_text(p, one);
+    program_close_input(p);
+    expect_status(p, 5, "the status of the child that pipeline started, which ended long ago");
+    program_wait_output_end(p, 2); /* the child's child holds it to its end */
+    const char *read = file_text("read", NULL, "the child's child counts what it reads");
+    EXPECT(strcmp(read, text("%zu", strlen(one))) == 0, "the child's child gets all of our stdin",
+           read);
 }
 
 TEST(coprocess, statuses,
@@ -240,6 +258,10 @@ TEST(coprocess, constant_memory, "neither direction piles up what the other side
     program_wait_output_end(p, 1);
     EXPECT(program_output_total(p, 1) == LARGE, "all of the child's output",
            text("%ju of %d bytes", (uintmax_t)program_output_total(p, 1), (int)LARGE));
+    struct program *small = pipeline("--coprocess @ emit 1 65536 exit 4");
+    program_start(small);
+    expect_status(small, 4, "the status of the child");
+    expect_same_peak(small, p);
 
     struct random r = random_from_test();
     int seed = between(&r, 1, 1 << 30);

@@ -111,6 +111,14 @@ TEST(descriptors, closed_coprocess, "--coprocess with any of 0, 1 and 2 closed a
             expect_closed_or_null(&child, 2, "the child");
         expect_no_more(&child, "the child");
     }
+
+    /* More than a pipe holds: it is thrown away, or the child cannot write it. */
+    struct program *p = pipeline("--coprocess @ emit 1 300000 exit 4");
+    program_stream(p, 1, STREAM_CLOSED);
+    program_start(p);
+    program_close_input(p);
+    wait_for_end(p, "pipeline ends, although its stdout was closed at the start and the child "
+                    "writes more than a pipe holds");
 }
 
 TEST(descriptors, meter, "--meter: two pipes a link, and a stage holds no end but its own")
@@ -220,22 +228,33 @@ TEST(descriptors, flags, "the flags of the caller's descriptors stay as they wer
         close(out[1]);
     }
 
-    /* And what is set stays set. */
-    int in[2], out[2];
-    pipe_make(in);
-    pipe_make(out);
-    fcntl(in[0], F_SETFL, O_NONBLOCK);
-    fcntl(out[1], F_SETFL, O_NONBLOCK);
-    const int shared[2] = {in[0], out[1]};
-    const int flags[2] = {fcntl(in[0], F_GETFL), fcntl(out[1], F_GETFL)};
+    /* And what is set stays set. Our stdin is at its end and our stdout has room, so nothing that
+     * --coprocess does with them would have to wait. */
+    static const char *const silent[] = {"@ arrive here0 await gate | @ drain exit 4",
+                                         "--meter @ arrive here1 await gate | @ drain exit 4",
+                                         "--coprocess @ arrive here2 await gate exit 4"};
     gate_make("gate");
-    struct program *p = pipeline("--meter @ arrive here await gate | @ drain exit 4");
-    program_give(p, 0, in[0]);
-    program_give(p, 1, out[1]);
-    program_start(p);
-    file_wait(p, "here", "the first stage runs");
-    expect_flags(shared, flags, "while it runs");
-    gate_open("gate", 1);
-    expect_status(p, 4, "the status of the last stage");
-    expect_flags(shared, flags, "after its end");
+    for (int i = 0; i < 3; i++) {
+        int in[2], out[2];
+        pipe_make(in);
+        pipe_make(out);
+        close(in[1]);
+        fcntl(in[0], F_SETFL, O_NONBLOCK);
+        fcntl(out[1], F_SETFL, O_NONBLOCK);
+        const int shared[2] = {in[0], out[1]};
+        const int flags[2] = {fcntl(in[0], F_GETFL), fcntl(out[1], F_GETFL)};
+        struct program *p = pipeline("%s", silent[i]);
+        program_give(p, 0, in[0]);
+        program_give(p, 1, out[1]);
+        program_start(p);
+        file_wait(p, text("here%d", i), "the first stage runs");
+        wait_quiet(p, "the pipeline waits for its stages");
+        expect_flags(shared, flags, "while it runs");
+        gate_open("gate", 1);
+        expect_status(p, 4, "the status of the last stage");
+        expect_flags(shared, flags, "after its end");
+        close(in[0]);
+        close(out[0]);
+        close(out[1]);
+    }
 }

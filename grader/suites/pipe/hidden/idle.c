@@ -1,6 +1,7 @@
 /* No busy waiting: whoever has nothing to do sleeps in the kernel. */
 #include "suites/pipe/peer/pipe.h"
 
+#include <signal.h>
 #include <string.h>
 
 TEST(idle, plain, "pipeline sleeps while its stages run")
@@ -11,8 +12,18 @@ TEST(idle, plain, "pipeline sleeps while its stages run")
     file_wait(p, "a", "the first stage runs");
     file_wait(p, "b", "the last stage runs");
     expect_idle(p, "both stages wait");
+    program_stop(p);
+    program_signal(p, SIGCONT);
+    expect_idle(p, "both stages wait, after it was stopped and continued");
     gate_open("gate", 2);
     expect_status(p, 4, "the status of the last stage");
+
+    p = pipeline("@ exit 3 | @ arrive stops stop gate exit 5");
+    program_start(p);
+    file_wait(p, "stops", "the last stage runs");
+    wait_quiet(p, "pipeline waits for its last stage, which is stopped and has not ended");
+    gate_open("gate", 1);
+    expect_status(p, 5, "the status of the last stage, which was stopped and continued");
 }
 
 TEST(idle, meter, "--meter: pipeline sleeps while no byte can move, whatever is closed or full")
@@ -25,6 +36,9 @@ TEST(idle, meter, "--meter: pipeline sleeps while no byte can move, whatever is 
     program_start(p);
     file_wait(p, "a", "the left stage runs");
     expect_idle(p, "the left stage is silent");
+    program_stop(p);
+    program_signal(p, SIGCONT);
+    expect_idle(p, "the left stage is silent, after it was stopped and continued");
     gate_open("left", 1);
     expect_idle(p, "the link is full");
     gate_open("right", 1);
@@ -53,6 +67,9 @@ TEST(idle, coprocess, "--coprocess: pipeline sleeps while no byte can move, what
     program_send_text(p, "abc");
     EXPECT(program_wait_output(p, 1, 3), "what is sent comes back", "the output ended");
     expect_idle(p, "our stdin and the child are silent");
+    program_stop(p);
+    program_signal(p, SIGCONT);
+    expect_idle(p, "our stdin and the child are silent, after it was stopped and continued");
     program_close_input(p);
     file_wait(p, "end", "the child sees the end of its input");
     expect_idle(p, "our stdin has ended and the child lives on");

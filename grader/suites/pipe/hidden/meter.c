@@ -126,7 +126,7 @@ TEST(meter, backpressure, "a right stage that does not read stops the left one, 
 TEST(meter, constant_memory, "a large stream through --meter takes no more memory than a small one")
 {
     struct random r = random_from_test();
-    static const int counts[] = {1 << 17, 1 << 26};
+    static const int counts[] = {1 << 17, (1 << 26) - 3};
     int seed = between(&r, 1, 1 << 30);
     struct program *p[2];
 
@@ -154,6 +154,7 @@ TEST(meter, stops_through, "what the last stage no longer takes ends all the sta
                  "@ close 0 arrive closed await right exit 5");
     program_start(p);
     file_wait(p, "closed", "the right stage runs");
+    expect_idle(p, "the right stage has closed its input and the left one is silent");
     gate_open("left", 1);
     file_wait(p, "gone",
               "the left stage cannot write any more once the right one has closed its "

@@ -11,7 +11,7 @@
 TEST(stages, arguments,
      "arguments reach a stage as they are: empty, with blanks, with a bar inside, and many")
 {
-    enum { MANY = 200 };
+    enum { MANY = 200, LONG = 50000 };
     struct random r = random_from_test();
     const char *a = word(&r), *b = word(&r);
 
@@ -35,6 +35,15 @@ TEST(stages, arguments,
     }
     program_start(p);
     expect_bytes(p, want, strlen(want), text("all %d arguments of the last stage", (int)MANY));
+    expect_status(p, 0, "the status of the last stage");
+    expect_links(p, NULL, 0);
+
+    p = pipeline("@ exit 1 | @ args");
+    const char *arg = text("%s%0*d", a, (int)LONG, 1);
+    program_arg(p, arg);
+    program_start(p);
+    want = text("[%s]", arg);
+    expect_bytes(p, want, strlen(want), "a long argument, all of it");
     expect_status(p, 0, "the status of the last stage");
 }
 
@@ -113,25 +122,26 @@ TEST(eof, every_position, "a stage in any position that closes its output gives 
     enum { STAGES = 4 };
 
     gate_make("gate");
-    for (int at = 0; at < STAGES - 1; at++) {
-        struct program *p = pipeline("%s", "");
+    for (int run = 0; run < 2 * (STAGES - 1); run++) {
+        int at = run / 2;
+        struct program *p = pipeline("%s", run % 2 == 0 ? "" : "--meter");
         for (int i = 0; i < STAGES; i++) {
             program_words(p, i == 0 ? "" : "|");
             if (i < at)
-                program_words(p, "@ exit 0");
+                program_words(p, run % 2 == 0 ? "@ exit 0" : "@ await gate");
             else if (i == at)
                 program_words(p, "@ close 1 await gate");
             else
-                program_words(p, "@ drain arrive end%d%d", at, i);
+                program_words(p, "@ drain arrive end%d%d", run, i);
         }
         program_words(p, "exit 4");
         program_start(p);
         for (int i = at + 1; i < STAGES; i++)
-            file_wait(p, text("end%d%d", at, i),
+            file_wait(p, text("end%d%d", run, i),
                       text("stage %d of %d sees the end of its input once stage %d has closed its "
                            "output, although that one runs on",
                            i + 1, STAGES, at + 1));
-        gate_open("gate", 1);
+        gate_open("gate", run % 2 == 0 ? 1 : 1 + at);
         expect_status(p, 4, "the status of the last stage");
     }
 }
@@ -141,19 +151,20 @@ TEST(eof, reader_closes, "a stage in any position that closes its input ends the
     enum { STAGES = 4 };
 
     gate_make("gate");
-    for (int at = 1; at < STAGES; at++) {
-        struct program *p = pipeline("%s", "");
+    for (int run = 2; run < 2 * STAGES; run++) {
+        int at = run / 2;
+        struct program *p = pipeline("%s", run % 2 == 0 ? "" : "--meter");
         for (int i = 0; i < STAGES; i++) {
             program_words(p, i == 0 ? "" : "|");
             if (i == at - 1)
-                program_words(p, "@ fill 1 arrive gone%d", at);
+                program_words(p, "@ fill 1 arrive gone%d", run);
             else if (i == at)
                 program_words(p, "@ close 0 await gate exit 4");
             else
                 program_words(p, "@ exit 4");
         }
         program_start(p);
-        file_wait(p, text("gone%d", at),
+        file_wait(p, text("gone%d", run),
                   text("stage %d of %d cannot write any more once stage %d has closed its input: "
                        "nobody else holds that end",
                        at, STAGES, at + 1));

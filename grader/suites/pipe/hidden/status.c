@@ -19,11 +19,12 @@ TEST(status, order_of_ends, "whichever stage ends first, each status is taken fo
 
     for (int i = 0; i < STAGES; i++)
         gate_make(text("gate%d", i));
-    for (int run = 0; run < 2; run++) {
-        bool pipefail = run == 1;
-        int order[STAGES] = {3, 1, 0, 2}, status[STAGES];
-        if (pipefail)
-            random_shuffle(&r, order, STAGES, sizeof *order);
+    /* With -o pipefail both orders of the two stages that fail. */
+    static const int orders[][STAGES] = {{3, 1, 0, 2}, {3, 1, 0, 2}, {0, 2, 1, 3}};
+    for (int run = 0; run < 3; run++) {
+        bool pipefail = run > 0;
+        const int *order = orders[run];
+        int status[STAGES];
         struct program *p = pipeline("%s", pipefail ? "-o pipefail" : "");
         for (int i = 0; i < STAGES; i++) {
             status[i] = pipefail && i >= 2 ? 0 : between(&r, 3, 20) + 20 * i;
@@ -35,6 +36,8 @@ TEST(status, order_of_ends, "whichever stage ends first, each status is taken fo
             gate_open(text("gate%d", order[i]), 1);
             file_wait(p, text("end%d%d", run, order[i]), "the stages run, all at once");
             wait_stages_left(p, STAGES - 1 - i, "a stage ends after its last action");
+            if (i < STAGES - 1)
+                wait_quiet(p, "pipeline waits for the stages that still run");
         }
         expect_status(p, pipefail ? status[1] : status[STAGES - 1],
                       pipefail ? "the rightmost stage that failed is the second of four"
@@ -48,6 +51,12 @@ TEST(status, pipefail_kinds, "-o pipefail counts signals, SIGPIPE too, and stage
 
     expect_run(pipeline("-o pipefail @ kill 15 | @ drain"), 143,
                "the first stage died of SIGTERM: 128+15");
+    expect_run(pipeline("-o pipefail @ exit 9 | @ exit 5 | @ exit 0"), 5,
+               "the rightmost stage that failed, whichever number is larger");
+    expect_run(pipeline("-o pipefail @ exit 255 | @ exit 0"), 255,
+               "the first stage exited with 255");
+    expect_run(pipeline("@ exit 0 | @ exit 200"), 200, "the last stage exited with 200");
+    expect_run(pipeline("@ exit 0 | @ kill 64"), 192, "the last stage died of signal 64: 128+64");
     expect_run(pipeline("-o pipefail no-such-%s | @ drain", word(&r)), 127,
                "there is no program of the first stage's name");
     expect_run(pipeline("-o pipefail @ emit 1 0 | @ take 1"), 141,
@@ -69,7 +78,17 @@ TEST(status, not_found, "127 for a program that is not there, in any position, h
                "only the middle stage can't start: the last one sees the end of its input");
     for (const char *file = "abcd"; *file != '\0'; file++)
         file_text(text("%c", *file), NULL, "the stages around one that can't start run");
-    expect_run(pipeline("no-such-%s", name), 127, "the only stage can't start");
+
+    struct program *p = pipeline("no-such-%s", name);
+    expect_run(p, 127, "the only stage can't start");
+    expect_error_line(p);
+    expect_bytes(p, "", 0, "nothing on stdout");
+
+    /* A file of this name here is none that a name without a slash means. */
+    file_make(name, "#!/bin/sh\nexit 5\n", 0755);
+    p = pipeline("%s", name);
+    program_may_run(p, "sh");
+    expect_run(p, 127, "a name without a slash is looked for on PATH, not in the working folder");
 }
 
 TEST(status, not_executable, "126 for a file without x, and for a folder, in any position")
@@ -105,16 +124,23 @@ TEST(status, script, "an executable file without #! is run by /bin/sh, with its 
     expect_run(pipeline("@ exit 3 | ./script x %d", status), status, "the status of the script");
 }
 
+/* A shell in a pipeline, which can run pipeline once more, as "$PIPELINE". */
+static struct program *shell_in_pipeline(void)
+{
+    struct program *p = pipeline("sh -c");
+    program_env(p, "PIPELINE", program_path(p));
+    return p;
+}
+
 TEST(status, own_failure, "1, and a word on stderr, when pipeline itself fails")
 {
-    /* The shell lowers the limit, since the sandbox needs descriptors of its own to begin with; the
-     * file of pipeline is its parent's. Within 4 there is room for one descriptor, and a pipe has
-     * two ends. */
+    /* The shell lowers the limit, since the sandbox needs descriptors of its own to begin with.
+     * Within 4 there is room for one descriptor, and a pipe has two ends. */
     for (int i = 0; i < 2; i++) {
         for (int allowed = 4; allowed <= 32; allowed *= 8) {
-            struct program *p = pipeline("sh -c");
+            struct program *p = shell_in_pipeline();
             const char *probe = tool_path("probe");
-            program_arg(p, text("ulimit -n %d; exec /proc/$PPID/exe %s", allowed,
+            program_arg(p, text("ulimit -n %d; exec \"$PIPELINE\" %s", allowed,
                                 i == 0 ? text("'%s' exit 7 '|' '%s' exit 8", probe, probe)
                                        : text("--coprocess '%s' exit 8", probe)));
             program_start(p);
@@ -131,9 +157,9 @@ TEST(status, own_failure, "1, and a word on stderr, when pipeline itself fails")
 
     /* Within 5 there may be room for the first of two pipes; who needs fewer, or fails in the
      * child, ends with another status. The first stage writes without end. */
-    struct program *p = pipeline("sh -c");
+    struct program *p = shell_in_pipeline();
     const char *probe = tool_path("probe");
-    program_arg(p, text("ulimit -n 5; exec /proc/$PPID/exe '%s' emit 1 0 '|' '%s' copy '|' "
+    program_arg(p, text("ulimit -n 5; exec \"$PIPELINE\" '%s' emit 1 0 '|' '%s' copy '|' "
                         "'%s' take 5 exit 8",
                         probe, probe, probe));
     program_start(p);
@@ -175,6 +201,22 @@ TEST(status, no_more_processes,
                   "what they write");
     expect_no_orphans(p);
 
+    p = pipeline("--meter @ emit 1 0");
+    for (int i = 1; i < STAGES; i++)
+        program_words(p, "| @ copy");
+    program_limit_processes(p, ALLOWED);
+    program_start(p);
+    expect_status(p, 1, "--meter: a stage could not be forked, and the stages before it end too");
+    expect_error_line(p);
+    expect_no_orphans(p);
+
+    p = pipeline("--coprocess @ exit 8");
+    program_limit_processes(p, 1);
+    program_start(p);
+    program_close_input(p);
+    expect_status(p, 1, "the child could not be forked, because no more processes are allowed");
+    expect_error_line(p);
+
     p = pipeline("@ exit 7 | @ exit 8 | @ exit 9");
     program_start(p);
     expect_status(p, 9, "with processes enough the last stage's status");
@@ -183,15 +225,15 @@ TEST(status, no_more_processes,
 TEST(status, foreign_child, "pipeline waits for its own children only")
 {
     /* A stage that starts a program in the background and then becomes a pipeline: that program is
-     * then a child of the pipeline too. The stage's parent is a pipeline, so its file is known. */
+     * then a child of the pipeline too. */
     gate_make("foreign-gate");
     gate_make("first-gate");
     gate_make("last-gate");
     for (int ended = 0; ended < 2; ended++) {
-        struct program *p = pipeline("sh -c");
+        struct program *p = shell_in_pipeline();
         const char *probe = tool_path("probe");
         program_arg(p, text("'%s' arrive foreign%d await foreign-gate exit 9 & "
-                            "exec /proc/$PPID/exe '%s' arrive first%d await first-gate exit 4 '|' "
+                            "exec \"$PIPELINE\" '%s' arrive first%d await first-gate exit 4 '|' "
                             "'%s' arrive last%d await last-gate exit 5",
                             probe, ended, probe, ended, probe, ended));
         program_start(p);
@@ -214,5 +256,24 @@ TEST(status, foreign_child, "pipeline waits for its own children only")
         if (!ended)
             gate_open("foreign-gate", 1);
         program_wait_output_end(p, 1); /* it holds our stdout: now it has ended, too */
+    }
+
+    static const char *const forms[] = {"--meter", "--coprocess"};
+    for (int i = 0; i < 2; i++) {
+        struct program *p = shell_in_pipeline();
+        const char *probe = tool_path("probe");
+        program_arg(p, text("'%s' arrive other%d await foreign-gate exit 9 & "
+                            "exec \"$PIPELINE\" %s '%s' await first-gate exit 5",
+                            probe, i, forms[i], probe));
+        program_start(p);
+        program_close_input(p);
+        file_wait(p, text("other%d", i), "the program in the background runs");
+        gate_open("first-gate", 1);
+        expect_status(p, 5,
+                      text("%s: the status of the stage; a child that pipeline did not start "
+                           "itself still runs",
+                           forms[i]));
+        gate_open("foreign-gate", 1);
+        program_wait_output_end(p, 1);
     }
 }

@@ -19,6 +19,8 @@ TEST(usage, behind_options, "empty stages and wrong words are refused behind goo
     expect_refused("-o", "the word behind -o is missing");
     expect_refused("-o PIPEFAIL @ arrive started", "-o knows the word pipefail alone");
     expect_refused("--meters @ arrive started", "there is no such option");
+    expect_refused("-o pipefails @ arrive started", "-o knows the word pipefail alone");
+    expect_refused("-o pipefai @ arrive started", "-o knows the word pipefail alone");
     expect_nothing_started();
 
     struct program *p = pipeline("-o pipefail --meter @ arrive started exit 9 | @ drain");
@@ -60,6 +62,10 @@ TEST(usage, double_dash, "the first argument that is no option, or the one after
     p = pipeline("-- --meter @ exit 3");
     program_start(p);
     expect_status(p, 127, "after -- everything is a command, and there is none named --meter");
+
+    p = pipeline("-- -- @ exit 3");
+    program_start(p);
+    expect_status(p, 127, "only the first -- is none of the command's");
 
     p = pipeline("@ args --meter -o %d -- --coprocess", status);
     program_start(p);

@@ -22,6 +22,7 @@
  *   close FD         close a descriptor
  *   heir N           fork: this process ends with N at once, the child goes on with the rest
  *   exit N           end with N                    kill N        end by signal N
+ *   stop GATE        be stopped (SIGSTOP) until GATE lets a child of its own continue it
  *
  * After the last action it ends with 0. It never sleeps. A mistake in its arguments, or something
  * that it cannot do, is exit 99; a write that nobody takes while SIGPIPE is ignored, exit 91.
@@ -313,6 +314,19 @@ static void heir(int status)
         _exit(status);
 }
 
+static void stop(const char *gate)
+{
+    pid_t self = getpid(), pid = fork();
+    if (pid < 0)
+        cannot("fork");
+    if (pid == 0) {
+        await(gate);
+        kill(self, SIGCONT);
+        _exit(0);
+    }
+    raise(SIGSTOP);
+}
+
 /* Ends by `sig` whatever pipeline's caller has done to it. */
 static _Noreturn void end_by(int sig)
 {
@@ -391,6 +405,8 @@ int main(int argc, char **argv)
             heir((int)number(a));
         } else if (IS("exit", 1)) {
             _exit((int)number(a));
+        } else if (IS("stop", 1)) {
+            stop(a);
         } else if (IS("kill", 1)) {
             end_by((int)number(a));
         } else {
