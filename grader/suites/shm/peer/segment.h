@@ -81,6 +81,8 @@ size_t segment_memory(const struct segment *s);
 uint32_t capacity_with_rest(uint32_t at_least);
 /* Changes the object's length, and nothing else: what lies behind it must not be looked at. */
 void segment_resize(struct segment *s, size_t size);
+/* Mode 0: no program can open it. */
+void segment_shut(struct segment *s);
 /* How many names in /dev/shm belong to the slot; not measured where that can't be told. */
 size_t segment_names(void);
 
