@@ -510,12 +510,13 @@ static bool same_file(const struct stat *a, const struct stat *b)
     return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
-/* Where `pid` runs another file than `own`, that file's name; NULL: it does not, or has ended. */
-static const char *other_program(pid_t pid, const struct stat *own)
+/* Where `pid` runs another file than `own` and `running`, that file's name; NULL: it does not, or
+ * has ended. */
+static const char *other_program(pid_t pid, const struct stat *own, const struct stat *running)
 {
     char path[TEXT_MAX];
     struct stat now;
-    if (!executable(pid, &now, path) || same_file(own, &now))
+    if (!executable(pid, &now, path) || same_file(own, &now) || same_file(running, &now))
         return NULL;
     const char *slash = strrchr(path, '/');
     return text("%s", slash != NULL ? slash + 1 : path);
@@ -543,9 +544,7 @@ static void observe_carrier(const struct program *p, const struct stat *own,
     for (size_t i = 0; i < all.count; i++) {
         /* Its helpers, and a child before its exec, hold what it holds. A helper may be its file
          * once more, started by exec: then it is not under valgrind. */
-        names[i] = other_program(all.pid[i], running);
-        if (names[i] != NULL)
-            names[i] = other_program(all.pid[i], own);
+        names[i] = other_program(all.pid[i], own, running);
         if (names[i] == NULL)
             continue;
         standard_pipes(all.pid[i], pipes[i]);
@@ -568,10 +567,11 @@ void observe_promises(void)
     char path[TEXT_MAX];
     for (const struct program *p = harness.programs; p != NULL; p = p->next) {
         struct stat own, running;
-        if (!p->started || p->ended || stat(p->path, &own) != 0)
+        bool promised = p->stays_itself != NULL || p->carries != NULL;
+        if (!promised || !p->started || p->ended || stat(p->path, &own) != 0)
             continue;
         if (p->stays_itself != NULL && !p->memcheck) {
-            const char *other = other_program(p->pid, &own);
+            const char *other = other_program(p->pid, &own, &own);
             if (other != NULL)
                 test_fail(p->stays_itself,
                           text("%s itself has become another program, '%s': it called exec "

@@ -280,6 +280,12 @@ void program_stop(struct program *p)
     wait_until(is_stopped, p, "SIGSTOP stops the program");
 }
 
+void program_stop_and_continue(struct program *p)
+{
+    program_stop(p);
+    program_signal(p, SIGCONT);
+}
+
 void wait_quiet(struct program *p, const char *what)
 {
     wait_quiet_or_end(p, what);

@@ -79,6 +79,8 @@ void wait_quiet_or_end(struct program *p, const char *what);
 /* SIGSTOP, and waits until all its threads are stopped: one that is not there yet still takes what
  * it waits for. SIGCONT by program_signal(). */
 void program_stop(struct program *p);
+/* The same, and SIGCONT: a wait that SIGSTOP has interrupted is over, or has begun anew. */
+void program_stop_and_continue(struct program *p);
 /*
  * wait_quiet(), and it sleeps until somebody wakes it: it does not sleep for a time, to look again
  * afterwards. Not for a program that has a time-out to keep.

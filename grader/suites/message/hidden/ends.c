@@ -91,8 +91,7 @@ TEST(ends, output_fails, "a receiver that can't print ends with 1, and removes i
 static void stop_and_continue(struct program *p, const char *why)
 {
     expect_blocked(p, why);
-    program_stop(p);
-    program_signal(p, SIGCONT);
+    program_stop_and_continue(p);
     expect_blocked(p, text("%s, also after it has been stopped and continued", why));
 }
 

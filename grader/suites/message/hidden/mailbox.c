@@ -1,21 +1,6 @@
 /* Mailboxes: limits, wrong usage, queues of another form. */
 #include "suites/message/peer/message.h"
 
-#include <stdio.h>
-
-/* The kernel's limit of this namespace for who has no privilege; 10 unless somebody changed it. */
-static long capacity_limit(void)
-{
-    FILE *f = fopen("/proc/sys/fs/mqueue/msg_max", "re");
-    long limit = 10;
-    if (f != NULL) {
-        if (fscanf(f, "%ld", &limit) != 1)
-            limit = 10;
-        fclose(f);
-    }
-    return limit;
-}
-
 TEST(mailbox, limit, "a capacity over the system's limit is a failure at run time")
 {
     struct random r = random_from_test();
@@ -24,7 +9,7 @@ TEST(mailbox, limit, "a capacity over the system's limit is a failure at run tim
     struct program *p = run("mbox create %s 10", box);
     expect_status(p, 0, "10 messages are within the limit");
     expect_queue(queue_open(box_of(box), "mbox create makes the queue"), 10, "mbox create");
-    p = run("mbox create %s %ld", other, capacity_limit() + 1);
+    p = run("mbox create %s %ld", other, queue_limit("msg_max", 10) + 1);
     expect_failure(p, "the capacity is over the system's limit");
     EXPECT(!queue_there(box_of(other)), "no mailbox is made", "it is there");
     p = run("mbox create %s 2000000000", other);

@@ -74,6 +74,9 @@ struct queue *queue_open(const char *path, const char *what);
 struct queue *queue_wait(struct program *p, const char *path, const char *what);
 void queue_remove(const char *path); /* the name, which may be gone already */
 
+/* A limit of this namespace for who has no privilege, by its name in mq_overview(7); `unknown`
+ * where it can't be read. */
+long queue_limit(const char *limit, long unknown);
 /* As many queues as the system allows: programs can make none then, until queues_free() or the end
  * of the test. False where that would disturb others, or can't be done. */
 bool queues_fill(void);

@@ -19,7 +19,7 @@ enum { CLOCKS_DIFFER_MS = 5 };
 
 /* The last ones of this test, for messages. */
 enum { PROGRAMS_KEPT = 4, PROGRAMS_MAX = 128 };
-static struct {
+static struct started {
     struct program *p;
     const char *name;
     bool timed; /* it was given --timeout */
@@ -42,21 +42,26 @@ static void remember(struct program *p, const char *called, bool timed)
     programs[program_count++ % PROGRAMS_KEPT].name = called;
 }
 
-static const char *name_of(const struct program *p)
+/* NULL: it is forgotten. */
+static const struct started *started(const struct program *p)
 {
     for (size_t i = 0; i < program_count && i < PROGRAMS_KEPT; i++)
         if (programs[i].p == p)
-            return programs[i].name;
-    return "";
+            return &programs[i];
+    return NULL;
+}
+
+static const char *name_of(const struct program *p)
+{
+    const struct started *s = started(p);
+    return s != NULL ? s->name : "";
 }
 
 /* Whether it has a time-out to keep; of one that is forgotten nobody knows. */
 static bool is_timed(const struct program *p)
 {
-    for (size_t i = 0; i < program_count && i < PROGRAMS_KEPT; i++)
-        if (programs[i].p == p)
-            return programs[i].timed;
-    return true;
+    const struct started *s = started(p);
+    return s == NULL || s->timed;
 }
 
 static struct program *command_of(const char *words)

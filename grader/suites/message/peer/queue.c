@@ -279,18 +279,24 @@ void queues_free(void)
         mq_unlink(filler_of(--filled));
 }
 
+long queue_limit(const char *limit, long unknown)
+{
+    FILE *f = fopen(text("/proc/sys/fs/mqueue/%s", limit), "re");
+    long value = unknown;
+    if (f != NULL) {
+        if (fscanf(f, "%ld", &value) != 1)
+            value = unknown;
+        fclose(f);
+    }
+    return value;
+}
+
 /* Who is privileged may make more than there may be: that is no matter, there is no room then. */
 bool queues_fill(void)
 {
     enum { MOST = 4096 };
     struct mq_attr attributes = {.mq_maxmsg = 1, .mq_msgsize = 1};
-    FILE *f = fopen("/proc/sys/fs/mqueue/queues_max", "re");
-    int most = 0;
-    if (f != NULL) {
-        if (fscanf(f, "%d", &most) != 1)
-            most = 0;
-        fclose(f);
-    }
+    long most = queue_limit("queues_max", 0);
     if (!queues_are_ours() || most <= 0 || most > MOST)
         return false;
     test_at_end(queues_free);

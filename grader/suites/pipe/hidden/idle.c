@@ -1,7 +1,6 @@
 /* No busy waiting: whoever has nothing to do sleeps in the kernel. */
 #include "suites/pipe/peer/pipe.h"
 
-#include <signal.h>
 #include <string.h>
 
 TEST(idle, plain, "pipeline sleeps while its stages run")
@@ -12,8 +11,7 @@ TEST(idle, plain, "pipeline sleeps while its stages run")
     file_wait(p, "a", "the first stage runs");
     file_wait(p, "b", "the last stage runs");
     expect_idle(p, "both stages wait");
-    program_stop(p);
-    program_signal(p, SIGCONT);
+    program_stop_and_continue(p);
     expect_idle(p, "both stages wait, after it was stopped and continued");
     gate_open("gate", 2);
     expect_status(p, 4, "the status of the last stage");
@@ -36,8 +34,7 @@ TEST(idle, meter, "--meter: pipeline sleeps while no byte can move, whatever is 
     program_start(p);
     file_wait(p, "a", "the left stage runs");
     expect_idle(p, "the left stage is silent");
-    program_stop(p);
-    program_signal(p, SIGCONT);
+    program_stop_and_continue(p);
     expect_idle(p, "the left stage is silent, after it was stopped and continued");
     gate_open("left", 1);
     expect_idle(p, "the link is full");
@@ -67,8 +64,7 @@ TEST(idle, coprocess, "--coprocess: pipeline sleeps while no byte can move, what
     program_send_text(p, "abc");
     EXPECT(program_wait_output(p, 1, 3), "what is sent comes back", "the output ended");
     expect_idle(p, "our stdin and the child are silent");
-    program_stop(p);
-    program_signal(p, SIGCONT);
+    program_stop_and_continue(p);
     expect_idle(p, "our stdin and the child are silent, after it was stopped and continued");
     program_close_input(p);
     file_wait(p, "end", "the child sees the end of its input");

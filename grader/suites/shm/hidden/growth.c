@@ -1,7 +1,6 @@
 /* The unbounded buffer, at the moments at which a growth hurts. */
 #include "suites/shm/peer/step.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <string.h>
@@ -101,8 +100,8 @@ TEST(growth, capacity_last,
                    "whoever looks, and if the producer dies",
                    "'capacity' is the old one, and an item is not in its place any more");
             /* Only a longer object can have the capacity written. */
-            bool longer = segment_size(s) >= ring_bytes(2 * CAPACITY);
-            if (!(longer ? step_instruction() : step_to_call(&stop)))
+            if (!(segment_size(s) < ring_bytes(2 * CAPACITY) ? step_to_call(&stop)
+                                                             : step_instruction()))
                 break;
         }
         expect_field(s, AT_CAPACITY, 2 * CAPACITY, "a full ring doubles");
