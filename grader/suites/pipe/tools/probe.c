@@ -40,6 +40,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "../shared/pattern.h"
@@ -325,6 +326,7 @@ static void stop(const char *gate)
         _exit(0);
     }
     raise(SIGSTOP);
+    waitpid(pid, NULL, 0); /* nothing of ours is left over when we end */
 }
 
 /* Ends by `sig` whatever pipeline's caller has done to it. */
