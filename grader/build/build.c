@@ -1,7 +1,8 @@
 /*
- * Children of ours: the guard, and gcc, for as many programs at a time as tests run later, in the
- * build's own slot. gcc starts cc1, as and ld; all of them are of the slot's uid and group, and
- * closing the slot sweeps what is left of them. The guard does the same when we die before that.
+ * Children of ours: the guard, and gcc, for as many sources, then programs, at a time as tests run
+ * later, in the build's own slot. gcc starts cc1, as and ld; all of them are of the slot's uid and
+ * group, and closing the slot sweeps what is left of them. The guard does the same when we die
+ * before that.
  */
 #include "build/build.h"
 
@@ -41,8 +42,17 @@ enum {
 
 static const char compiler[] = "/usr/bin/gcc";
 
+/* A source of the lab, and what gcc -c makes of it. */
+struct unit {
+    const char *source;
+    char *object;
+    bool compiled;
+};
+
 struct building {
     struct grading *g;
+    struct unit *units;
+    size_t unit_count;
     struct slot slot;
     struct policy policy;
     struct sandbox sandbox;
@@ -181,34 +191,89 @@ static int enter(void *argument, int keep_fd, const char **step)
     return sandbox_enter(argument, keep_fd, step);
 }
 
-/* The arguments that a student knows from the lab's Makefile, then those that are ours. */
-static int make_arguments(const struct manifest_program *program, const char *prefix_map,
-                          const char **argv, size_t *told, struct error *err)
+/* ---- what is compiled ---- */
+
+/* Where the source stands among the units, behind them when it doesn't. */
+static size_t unit_of(const struct building *b, const char *source)
 {
-    static const char *const flags[] = {"-std=gnu17", "-O2", "-g", "-Wall", "-Wextra", "-o"};
-    static const char *const ours[] = {"-pipe", "-fdiagnostics-color=never", "-fmessage-length=0"};
-    enum { FIXED = sizeof flags / sizeof *flags + sizeof ours / sizeof *ours + 4 };
-    size_t n = 0, words = 0;
-    while (program->sources[words])
-        words++;
-    for (size_t i = 0; program->libraries && program->libraries[i]; i++)
-        words++;
-    if (words + FIXED > ARGUMENTS_MAX)
-        return error_set(err, FAULT_GRADER, "the program '%s' has too many sources", program->name);
-    argv[n++] = compiler;
-    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
-        argv[n++] = flags[i];
-    argv[n++] = program->name;
+    size_t i = 0;
+    while (i < b->unit_count && strcmp(b->units[i].source, source) != 0)
+        i++;
+    return i;
+}
+
+/* A source that several programs have is compiled, and complained about, once. */
+static void list_units(struct building *b)
+{
+    const struct manifest *m = &b->g->manifest;
+    for (size_t i = 0; i < m->program_count; i++) {
+        const char *const *sources = m->programs[i].sources;
+        for (size_t j = 0; sources[j]; j++) {
+            if (unit_of(b, sources[j]) < b->unit_count)
+                continue;
+            const char *dot = strrchr(sources[j], '.');
+            size_t stem = dot ? (size_t)(dot - sources[j]) : strlen(sources[j]);
+            b->units = xrealloc(b->units, (b->unit_count + 1) * sizeof *b->units);
+            b->units[b->unit_count++] = (struct unit){
+                .source = sources[j], .object = xasprintf("%.*s.o", (int)stem, sources[j])};
+        }
+    }
+}
+
+/* One run of gcc: a source's, or a program's, whose sources have been compiled. */
+struct compilation {
+    const char *name; /* of the source or program */
+    bool makes_program;
+    const char *argv[ARGUMENTS_MAX + 1];
+    size_t argc, told; /* so many of them are shown: what a student knows, before what is ours */
+    struct child child;
+    bool ok;
+};
+
+static void add_argument(struct compilation *c, const char *argument)
+{
+    if (c->argc < ARGUMENTS_MAX)
+        c->argv[c->argc] = argument;
+    c->argc++;
+}
+
+static void add_arguments(struct compilation *c, const char *const *arguments)
+{
+    for (size_t i = 0; arguments && arguments[i]; i++)
+        add_argument(c, arguments[i]);
+}
+
+/* The flags are those of the lab's Makefile. */
+static void make_source(struct compilation *c, const char *source)
+{
+    static const char *const flags[] = {"-std=gnu17", "-O2", "-g", "-Wall", "-Wextra", "-c", NULL};
+    c->name = source;
+    add_argument(c, compiler);
+    add_arguments(c, flags);
+    add_argument(c, source);
+}
+
+static void make_program(struct compilation *c, const struct building *b,
+                         const struct manifest_program *program)
+{
+    c->name = program->name;
+    c->makes_program = true;
+    add_argument(c, compiler);
+    add_argument(c, "-o");
+    add_argument(c, program->name);
     for (size_t i = 0; program->sources[i]; i++)
-        argv[n++] = program->sources[i];
-    for (size_t i = 0; program->libraries && program->libraries[i]; i++)
-        argv[n++] = program->libraries[i];
-    *told = n;
-    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
-        argv[n++] = ours[i];
-    argv[n++] = prefix_map;
-    argv[n] = NULL;
-    return 0;
+        add_argument(c, b->units[unit_of(b, program->sources[i])].object);
+    add_arguments(c, program->libraries);
+}
+
+static void add_ours(struct compilation *c, const char *prefix_map)
+{
+    static const char *const ours[] = {"-pipe", "-fdiagnostics-color=never", "-fmessage-length=0",
+                                       NULL};
+    c->told = c->argc;
+    add_arguments(c, ours);
+    add_argument(c, prefix_map);
+    add_argument(c, NULL);
 }
 
 /* Whether the compiler was stopped by one of the limits: gcc itself lives on and says so. */
@@ -243,20 +308,13 @@ static bool no_room(const struct building *b, const struct child *child)
            (fs.f_files > 0 && fs.f_favail == 0);
 }
 
-/* One program's run of gcc. */
-struct compilation {
-    const struct manifest_program *program;
-    const char *argv[ARGUMENTS_MAX + 1];
-    size_t told; /* so many of them are shown */
-    struct child child;
-};
-
 /* -1 and `err` when the compiler could not be started. */
 static int compile_start(struct building *b, struct compilation *c, struct error *err)
 {
     c->child = (struct child)CHILD_INIT;
-    if (make_arguments(c->program, b->prefix_map, c->argv, &c->told, err) != 0)
-        return -1;
+    add_ours(c, b->prefix_map);
+    if (c->argc > ARGUMENTS_MAX)
+        return error_set(err, FAULT_GRADER, "'%s' has too many sources", c->name);
     c->child.argv = (char *const *)c->argv;
     c->child.env = b->env;
     c->child.timeout_ms = BUILD_SECONDS * MS_PER_S;
@@ -268,7 +326,7 @@ static int compile_start(struct building *b, struct compilation *c, struct error
 }
 
 /* Adds to the log what the compiler said, below its command. */
-static void log_compilation(struct building *b, const struct compilation *c, bool ok)
+static void log_compilation(struct building *b, const struct compilation *c)
 {
     const struct child *child = &c->child;
     struct strbuf said = STRBUF_INIT;
@@ -277,13 +335,13 @@ static void log_compilation(struct building *b, const struct compilation *c, boo
     b->g->build.warnings +=
         build_log_add(&said, b->g, b->slot.directory, child->err.text, child->err.len);
     if (child->timed_out)
-        strbuf_addf(&said, "'%s' was not compiled within %d s\n", c->program->name, BUILD_SECONDS);
-    else if (!ok && hit_limit(child))
+        strbuf_addf(&said, "'%s' was not compiled within %d s\n", c->name, BUILD_SECONDS);
+    else if (!c->ok && hit_limit(child))
         strbuf_addf(&said,
                     "the compiler was stopped: it may use %d s of processor time, %d MiB of "
                     "memory and %d MiB for a file\n",
                     BUILD_CPU_SECONDS, BUILD_MEMORY_MB, BUILD_FILE_MB);
-    else if (!ok && said.len == 0)
+    else if (!c->ok && said.len == 0)
         strbuf_addf(&said, "the compiler failed with status %d and no word\n", child->status);
     if (said.len > 0) {
         strbuf_addstr(&b->log, "$ gcc");
@@ -295,15 +353,15 @@ static void log_compilation(struct building *b, const struct compilation *c, boo
     strbuf_release(&said);
 }
 
-/* 0 with *ok: whether it compiled; -1 and `err`: that is not known. */
-static int compile_finish(struct building *b, struct compilation *c, bool *ok, struct error *err)
+/* 0 with c->ok: whether it compiled; -1 and `err`: that is not known. */
+static int compile_finish(struct building *b, struct compilation *c, struct error *err)
 {
     struct error running = ERROR_INIT;
     struct child *child = &c->child;
     int result = -1;
 
     int ran = child_finish(child, &running);
-    *ok = ran == 0 && child->status == 0;
+    c->ok = ran == 0 && child->status == 0;
     if (ran != 0 && !child->timed_out) {
         error_set(err, FAULT_GRADER, "%s",
                   child->stopped ? "interrupted before it was compiled" : running.text);
@@ -314,7 +372,7 @@ static int compile_finish(struct building *b, struct compilation *c, bool *ok, s
                   b->g->work);
     } else {
         b->out_of_time = b->out_of_time || child->timed_out;
-        log_compilation(b, c, *ok);
+        log_compilation(b, c);
         result = 0;
     }
     child_release(child);
@@ -347,37 +405,64 @@ static int take_program(struct building *b, int folder, const char *name, bool *
     return result;
 }
 
-static int build_all(struct building *b, struct error *err)
+/* So many at a time as tests run later, and all of them, whatever becomes of one. */
+static int compile_all(struct building *b, struct compilation *each, size_t count, int folder,
+                       struct error *err)
 {
-    const struct manifest *m = &b->g->manifest;
     const size_t at_once = b->g->options.jobs < 1 ? 1 : (size_t)b->g->options.jobs;
     size_t started = 0;
-    bool all = true;
     int result = 0;
-    int folder = open(b->slot.directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (folder < 0)
-        return error_errno(err, "cannot open '%s'", b->slot.directory);
-    struct compilation *each = xcalloc(m->program_count, sizeof *each);
-    for (size_t i = 0; i < m->program_count; i++) {
-        bool ok;
-        while (started < m->program_count && started - i < at_once && result == 0 &&
-               !b->out_of_time) {
-            each[started].program = &m->programs[started];
+    for (size_t i = 0; i < count; i++) {
+        while (started < count && started - i < at_once && result == 0 && !b->out_of_time) {
             result = compile_start(b, &each[started], err);
             started += result == 0;
         }
         if (i == started)
             break;
         /* The first failure is told; what has been started is finished all the same. */
-        int finished = compile_finish(b, &each[i], &ok, result == 0 ? err : NULL);
-        if (finished == 0 && ok && result == 0)
-            finished = take_program(b, folder, m->programs[i].name, &ok, err);
+        int finished = compile_finish(b, &each[i], result == 0 ? err : NULL);
+        if (finished == 0 && each[i].ok && result == 0 && each[i].makes_program)
+            finished = take_program(b, folder, each[i].name, &each[i].ok, err);
         result = result == 0 ? finished : result;
-        all = all && ok;
     }
+    return result;
+}
+
+static bool can_link(const struct building *b, const struct manifest_program *program)
+{
+    for (size_t i = 0; program->sources[i]; i++) {
+        if (!b->units[unit_of(b, program->sources[i])].compiled)
+            return false;
+    }
+    return true;
+}
+
+static int build_all(struct building *b, struct error *err)
+{
+    const struct manifest *m = &b->g->manifest;
+    size_t programs = 0, made = 0;
+    int folder = open(b->slot.directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (folder < 0)
+        return error_errno(err, "cannot open '%s'", b->slot.directory);
+    list_units(b);
+    struct compilation *each = xcalloc(b->unit_count + m->program_count, sizeof *each);
+    struct compilation *links = each + b->unit_count;
+    for (size_t i = 0; i < b->unit_count; i++)
+        make_source(&each[i], b->units[i].source);
+    int result = compile_all(b, each, b->unit_count, folder, err);
+    for (size_t i = 0; i < b->unit_count; i++)
+        b->units[i].compiled = each[i].ok;
+    for (size_t i = 0; i < m->program_count; i++) {
+        if (can_link(b, &m->programs[i]))
+            make_program(&links[programs++], b, &m->programs[i]);
+    }
+    if (result == 0)
+        result = compile_all(b, links, programs, folder, err);
+    for (size_t i = 0; i < programs; i++)
+        made += links[i].ok;
     free(each);
     close(folder);
-    b->g->build.ok = result == 0 && all && started == m->program_count;
+    b->g->build.ok = result == 0 && made == m->program_count;
     return result;
 }
 
@@ -408,6 +493,9 @@ int build(struct grading *g, struct error *err)
 log:
     for (size_t i = 0; b.env[i]; i++)
         free(b.env[i]);
+    for (size_t i = 0; i < b.unit_count; i++)
+        free(b.units[i].object);
+    free(b.units);
     free(b.prefix_map);
     text_clean(&clean, b.log.text, b.log.len, LOG_MAX);
     strbuf_release(&b.log);

@@ -1,9 +1,10 @@
 /*
  * build.h - the second stage: compiles the submission in the sandbox.
  *
- * One compiler run for each program of the manifest, over the submission's sources and the given
- * files (the grader's copies), under a uid that no test runs with, in a folder of its own. The
- * programs are then moved out of the compiler's reach: owned by the grader, mode 0755.
+ * One compiler run for each source that the manifest names, the submission's and the given ones
+ * (the grader's copies), then one for each program, under a uid that no test runs with, in a folder
+ * of its own. The programs are then moved out of the compiler's reach: owned by the grader, mode
+ * 0755.
  */
 #ifndef IPCLAB_BUILD_BUILD_H
 #define IPCLAB_BUILD_BUILD_H
@@ -11,7 +12,7 @@
 #include "grading.h"
 
 /*
- * 0: g->build is filled (g->build.ok says whether it compiled, each program within 60 s and the
+ * 0: g->build is filled (g->build.ok says whether it compiled, each run within 60 s and the
  * limits). -1 and `err` (FAULT_GRADER): the compiler could not be started, or our disk or memory
  * failed.
  */

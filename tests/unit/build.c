@@ -129,7 +129,7 @@ Test(build, warnings_are_kept_and_counted, .init = begin, .fini = end)
     compile("int main(void)\n{\n    int unused, other;\n    return 0;\n}\n");
     cr_assert(g.build.ok);
     cr_assert_eq(g.build.warnings, 2);
-    check_log("$ gcc -std=gnu17 -O2 -g -Wall -Wextra -o pipeline pipeline.c -pthread\n");
+    check_log("$ gcc -std=gnu17 -O2 -g -Wall -Wextra -c pipeline.c\n");
     check_log("pipeline.c:3:9: warning: unused variable ");
     check_log("    3 |     int unused, other;\n      |         ^~~~~~\n");
 }
@@ -147,7 +147,8 @@ Test(build, the_linkers_words_are_clean, .init = begin, .fini = end)
 {
     compile("extern int nowhere(void);\nint main(void)\n{\n    return nowhere();\n}\n");
     cr_assert(!g.build.ok);
-    check_log("ld: (object): in function `main':\n");
+    check_log("$ gcc -o pipeline pipeline.o -pthread\n");
+    check_log("ld: pipeline.o: in function `main':\n");
     check_log("pipeline.c:4: undefined reference to `nowhere'\n");
     cr_assert_null(strstr(g.build.log, "/cc"), "%s", g.build.log);
 }
@@ -166,8 +167,19 @@ Test(build, a_missing_source_is_no_fault_of_ours, .init = begin, .fini = end)
     check_log("pipeline.c: No such file or directory");
 }
 
+/* What two programs have in common is compiled, and complained about, once. */
+Test(build, a_source_of_two_programs_is_compiled_once, .init = begin, .fini = end)
+{
+    g.manifest.program_count = 2;
+    compile("int main(void)\n{\n    int unused;\n    return 7;\n}\n");
+    cr_assert(g.build.ok, "%s", g.build.log);
+    cr_assert_eq(g.build.warnings, 1, "%d", g.build.warnings);
+    cr_assert_eq(run_program("pipeline"), 7);
+    cr_assert_eq(run_program("second"), 7);
+}
+
 /* Many at once or one after the other: each is compiled whatever became of the one before. */
-Test(build, programs_are_told_in_the_manifests_order, .init = begin, .fini = end)
+Test(build, sources_are_told_in_the_manifests_order, .init = begin, .fini = end)
 {
     const char *const first[] = {"missing.c", NULL};
     char *logs[2];
@@ -182,8 +194,9 @@ Test(build, programs_are_told_in_the_manifests_order, .init = begin, .fini = end
         logs[i] = xstrdup(g.build.log);
         cr_assert_geq(tree_remove_at(AT_FDCWD, g.build.directory), 0);
     }
-    const char *second = strstr(logs[0], "-o second");
-    cr_assert(second != NULL && strstr(logs[0], "-o pipeline") < second, "%s", logs[0]);
+    const char *first_told = strstr(logs[0], "-c missing.c"),
+               *second_told = strstr(logs[0], "-c pipeline.c");
+    cr_assert(first_told != NULL && first_told < second_told, "%s", logs[0]);
     cr_assert_str_eq(logs[0], logs[1]);
 }
 
