@@ -42,17 +42,20 @@ enum {
 
 static const char compiler[] = "/usr/bin/gcc";
 
-/* A source of the lab, and what gcc -c makes of it. */
-struct unit {
-    const char *source;
-    char *object;
-    bool compiled;
+/* One run of gcc: a source's, or a program's, whose sources have been compiled. */
+struct compilation {
+    const char *name; /* of the source or program */
+    char *object;     /* what is made of the source; NULL: a program is made */
+    const char *argv[ARGUMENTS_MAX + 1];
+    size_t argc, told; /* so many of them are shown: what a student knows, before what is ours */
+    struct child child;
+    bool ok;
 };
 
 struct building {
     struct grading *g;
-    struct unit *units;
-    size_t unit_count;
+    struct compilation *sources; /* each once, in the manifest's order */
+    size_t source_count;
     struct slot slot;
     struct policy policy;
     struct sandbox sandbox;
@@ -193,43 +196,6 @@ static int enter(void *argument, int keep_fd, const char **step)
 
 /* ---- what is compiled ---- */
 
-/* Where the source stands among the units, behind them when it doesn't. */
-static size_t unit_of(const struct building *b, const char *source)
-{
-    size_t i = 0;
-    while (i < b->unit_count && strcmp(b->units[i].source, source) != 0)
-        i++;
-    return i;
-}
-
-/* A source that several programs have is compiled, and complained about, once. */
-static void list_units(struct building *b)
-{
-    const struct manifest *m = &b->g->manifest;
-    for (size_t i = 0; i < m->program_count; i++) {
-        const char *const *sources = m->programs[i].sources;
-        for (size_t j = 0; sources[j]; j++) {
-            if (unit_of(b, sources[j]) < b->unit_count)
-                continue;
-            const char *dot = strrchr(sources[j], '.');
-            size_t stem = dot ? (size_t)(dot - sources[j]) : strlen(sources[j]);
-            b->units = xrealloc(b->units, (b->unit_count + 1) * sizeof *b->units);
-            b->units[b->unit_count++] = (struct unit){
-                .source = sources[j], .object = xasprintf("%.*s.o", (int)stem, sources[j])};
-        }
-    }
-}
-
-/* One run of gcc: a source's, or a program's, whose sources have been compiled. */
-struct compilation {
-    const char *name; /* of the source or program */
-    bool makes_program;
-    const char *argv[ARGUMENTS_MAX + 1];
-    size_t argc, told; /* so many of them are shown: what a student knows, before what is ours */
-    struct child child;
-    bool ok;
-};
-
 static void add_argument(struct compilation *c, const char *argument)
 {
     if (c->argc < ARGUMENTS_MAX)
@@ -247,23 +213,55 @@ static void add_arguments(struct compilation *c, const char *const *arguments)
 static void make_source(struct compilation *c, const char *source)
 {
     static const char *const flags[] = {"-std=gnu17", "-O2", "-g", "-Wall", "-Wextra", "-c", NULL};
+    const char *dot = strrchr(source, '.');
+    size_t stem = dot ? (size_t)(dot - source) : strlen(source);
     c->name = source;
+    c->object = xasprintf("%.*s.o", (int)stem, source);
     add_argument(c, compiler);
     add_arguments(c, flags);
     add_argument(c, source);
 }
 
-static void make_program(struct compilation *c, const struct building *b,
+static struct compilation *source_of(const struct building *b, const char *name)
+{
+    for (size_t i = 0; i < b->source_count; i++) {
+        if (strcmp(b->sources[i].name, name) == 0)
+            return &b->sources[i];
+    }
+    return NULL;
+}
+
+/* A source that several programs have is compiled, and complained about, once. */
+static void make_sources(struct building *b)
+{
+    const struct manifest *m = &b->g->manifest;
+    for (size_t i = 0; i < m->program_count; i++) {
+        for (const char *const *name = m->programs[i].sources; *name; name++) {
+            if (source_of(b, *name))
+                continue;
+            b->sources = xrealloc(b->sources, (b->source_count + 1) * sizeof *b->sources);
+            b->sources[b->source_count] = (struct compilation){0};
+            make_source(&b->sources[b->source_count++], *name);
+        }
+    }
+}
+
+/* False: not all of its sources could be compiled. */
+static bool make_program(struct compilation *c, const struct building *b,
                          const struct manifest_program *program)
 {
-    c->name = program->name;
-    c->makes_program = true;
+    *c = (struct compilation){.name = program->name};
     add_argument(c, compiler);
     add_argument(c, "-o");
     add_argument(c, program->name);
-    for (size_t i = 0; program->sources[i]; i++)
-        add_argument(c, b->units[unit_of(b, program->sources[i])].object);
+    for (size_t i = 0; program->sources[i]; i++) {
+        const struct compilation *source = source_of(b, program->sources[i]);
+        if (!source->ok)
+            return false;
+        add_argument(c, source->object);
+    }
     add_arguments(c, program->libraries);
+    return true;
 }
 
 static void add_ours(struct compilation *c, const char *prefix_map)
@@ -421,46 +419,30 @@ static int compile_all(struct building *b, struct compilation *each, size_t coun
             break;
         /* The first failure is told; what has been started is finished all the same. */
         int finished = compile_finish(b, &each[i], result == 0 ? err : NULL);
-        if (finished == 0 && each[i].ok && result == 0 && each[i].makes_program)
+        if (finished == 0 && each[i].ok && result == 0 && !each[i].object)
             finished = take_program(b, folder, each[i].name, &each[i].ok, err);
         result = result == 0 ? finished : result;
     }
     return result;
 }
 
-static bool can_link(const struct building *b, const struct manifest_program *program)
-{
-    for (size_t i = 0; program->sources[i]; i++) {
-        if (!b->units[unit_of(b, program->sources[i])].compiled)
-            return false;
-    }
-    return true;
-}
-
 static int build_all(struct building *b, struct error *err)
 {
     const struct manifest *m = &b->g->manifest;
-    size_t programs = 0, made = 0;
+    size_t count = 0, made = 0;
     int folder = open(b->slot.directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (folder < 0)
         return error_errno(err, "cannot open '%s'", b->slot.directory);
-    list_units(b);
-    struct compilation *each = xcalloc(b->unit_count + m->program_count, sizeof *each);
-    struct compilation *links = each + b->unit_count;
-    for (size_t i = 0; i < b->unit_count; i++)
-        make_source(&each[i], b->units[i].source);
-    int result = compile_all(b, each, b->unit_count, folder, err);
-    for (size_t i = 0; i < b->unit_count; i++)
-        b->units[i].compiled = each[i].ok;
-    for (size_t i = 0; i < m->program_count; i++) {
-        if (can_link(b, &m->programs[i]))
-            make_program(&links[programs++], b, &m->programs[i]);
-    }
+    make_sources(b);
+    int result = compile_all(b, b->sources, b->source_count, folder, err);
+    struct compilation *programs = xcalloc(m->program_count, sizeof *programs);
+    for (size_t i = 0; i < m->program_count && result == 0; i++)
+        count += make_program(&programs[count], b, &m->programs[i]);
     if (result == 0)
-        result = compile_all(b, links, programs, folder, err);
-    for (size_t i = 0; i < programs; i++)
-        made += links[i].ok;
-    free(each);
+        result = compile_all(b, programs, count, folder, err);
+    for (size_t i = 0; i < count; i++)
+        made += programs[i].ok;
+    free(programs);
     close(folder);
     b->g->build.ok = result == 0 && made == m->program_count;
     return result;
@@ -493,9 +475,9 @@ int build(struct grading *g, struct error *err)
 log:
     for (size_t i = 0; b.env[i]; i++)
         free(b.env[i]);
-    for (size_t i = 0; i < b.unit_count; i++)
-        free(b.units[i].object);
-    free(b.units);
+    for (size_t i = 0; i < b.source_count; i++)
+        free(b.sources[i].object);
+    free(b.sources);
     free(b.prefix_map);
     text_clean(&clean, b.log.text, b.log.len, LOG_MAX);
     strbuf_release(&b.log);

@@ -68,20 +68,6 @@ static bool is_quote(const char *line, size_t len)
     return i > 0 && i < len && line[i] == '|';
 }
 
-/* "mailbox.o", which the linker names, is of "mailbox.c". */
-static bool is_object(const struct grading *g, const char *name)
-{
-    size_t len = strlen(name);
-    if (len < 3 || strcmp(name + len - 2, ".o") != 0)
-        return false;
-    char *source = xasprintf("%.*s.c", (int)(len - 2), name);
-    bool is = intake_listed(&g->manifest, source) >= 0;
-    for (size_t i = 0; !is && g->manifest.given && g->manifest.given[i]; i++)
-        is = strcmp(source, g->manifest.given[i]) == 0;
-    free(source);
-    return is;
-}
-
 /* A file of the lab, a header of the system, or a tool's own name. */
 static bool may_be_quoted(const struct grading *g, const char *name)
 {
@@ -103,7 +89,7 @@ static bool may_be_quoted(const struct grading *g, const char *name)
         if (strcmp(name, g->manifest.given[i]) == 0)
             return true;
     }
-    return intake_listed(&g->manifest, name) >= 0 || is_object(g, name);
+    return intake_listed(&g->manifest, name) >= 0;
 }
 
 struct filter {
