@@ -17,6 +17,7 @@
  *
  *   test.h      TEST, verdicts and messages, notes for the transcript, waiting for conditions
  *   program.h   starting a program, its streams, its end
+ *   endpoint.h  what the suite holds itself: ends of FIFOs, connections, datagrams
  *   observe.h   what /proc knows of processes: blocked, descriptors, children, cpu, memory
  *   memcheck.h  the same scenario under valgrind
  *   random.h    data from the seed
@@ -24,6 +25,7 @@
 #ifndef IPCLAB_HARNESS_HARNESS_H
 #define IPCLAB_HARNESS_HARNESS_H
 
+#include "harness/endpoint.h"
 #include "harness/memcheck.h"
 #include "harness/observe.h"
 #include "harness/program.h"

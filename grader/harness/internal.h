@@ -7,7 +7,9 @@
  *
  *   test.c     the test's state, memory, verdict, transcript
  *   wait.c     the one loop in which all waiting happens; stuck, blocked, deadline
- *   program.c  settings and start      streams.c  feeding and draining
+ *   program.c  settings and start      streams.c  its standard streams
+ *   endpoint.c the suite's own ends    net.c      those that are sockets
+ *   channel.c  one direction of either pump.c     the one place that polls
  *   reap.c     ends and orphans        expect.c   expectations
  *   refused.c  the thread that answers what the lab excludes
  */
@@ -21,6 +23,7 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
+#include "harness/endpoint.h"
 #include "harness/program.h"
 #include "run/job.h"
 #include "support/strbuf.h"
@@ -43,7 +46,8 @@ struct queued {
 struct input {
     int fd; /* our end, -1: none or closed */
     bool is_pipe;
-    bool gone; /* nobody reads any more */
+    bool shared; /* a socket, whose other direction is a struct output: its owner closes it */
+    bool gone;   /* nobody reads any more */
     bool close_when_fed;
     struct queued *first, **last;
     uint64_t taken;
@@ -54,11 +58,15 @@ struct input {
 
 struct output {
     int fd;
+    const char *whose; /* "the standard output of pipeline" */
     bool is_pipe, held, ended, closed_by_us;
+    bool shared;    /* as in struct input */
+    bool was_reset; /* the end came as an error of read(2): ECONNRESET */
     uint64_t total;
     struct strbuf kept; /* all of it, or head and (as a ring behind it) tail */
     size_t tail_next;   /* where in the ring the next byte goes */
     bool by_lines;
+    bool only_lines;     /* nothing in `kept` */
     struct strbuf lines; /* not yet read as lines */
     size_t line_pos;
     bool patterned;
@@ -107,6 +115,25 @@ struct program {
     struct output xml, log; /* valgrind's */
 };
 
+/* What the suite itself holds of an IPC object: endpoint.h. */
+enum endpoint_kind { ENDPOINT_STREAM, ENDPOINT_LISTENER, ENDPOINT_DATAGRAMS };
+
+struct endpoint {
+    struct endpoint *next;
+    const char *name;
+    enum endpoint_kind kind;
+    int fd; /* of a socket, else -1: `in` and `out` have theirs */
+    struct input in;
+    struct output out;
+    bool held; /* a listener or a socket of datagrams is not read */
+    int port;  /* of a socket: its own */
+    /* what has come and nobody has taken yet */
+    struct endpoint **accepted;
+    size_t accepted_count, accepted_taken, accepted_capacity;
+    struct datagram *first, *last;
+    size_t waiting; /* bytes of datagrams */
+};
+
 struct orphan {
     struct orphan *next;
     pid_t pid;
@@ -125,6 +152,7 @@ struct harness {
     int stuck_ms;
     bool transcript_full;
     struct program *programs, **last_program;
+    struct endpoint *endpoints;
     struct orphan *orphans;
     struct sandbox sandbox[2]; /* of programs, of peers: these may run any command */
     bool sandbox_ready[2];
@@ -150,12 +178,45 @@ _Noreturn void test_verdict(enum board_verdict verdict, const char *expected, co
 int64_t test_deadline(void); /* clock_ns() scale */
 void board_add_memory(const char *json);
 
-/* ---- streams.c ---- */
+/* ---- pump.c ---- */
 
 /* Waits at most `timeout_ms` for an event, moves what can be moved; true when something happened.
  */
 bool pump(int timeout_ms);
-void stream_open_output(struct output *o, int fd);
+
+/* ---- channel.c ---- */
+
+void close_fd(int *fd); /* -1 then; nothing to close where it is -1 */
+struct queued *input_enqueue(struct input *in);
+void input_enqueue_bytes(struct input *in, const void *bytes, size_t len); /* a copy of them */
+uint64_t input_pending(const struct input *in); /* bytes that are queued and not taken */
+void input_drop(struct input *in);
+void input_is_gone(struct input *in);
+/* Writes what is taken at once, where nothing is queued before it; how much that was. */
+size_t input_write_some(struct input *in, const void *bytes, size_t len);
+bool input_feed(
+    struct input *in); /* writes what is taken; true when anything was, or the end came */
+bool input_settle(struct input *in); /* ends it where that was asked for and nothing is queued */
+bool output_is_watched(const struct output *o);
+bool output_drain(struct output *o); /* reads what there is; true when anything or the end came */
+/* From here on what comes is kept in `lines` too, for the two below. */
+void output_by_lines(struct output *o);
+bool output_has_line(const struct output *o);
+const char *output_take_line(struct output *o, size_t *len); /* without newline; NULL: none whole */
+const char *output_take(struct output *o, size_t len);       /* that many must be there */
+const char *output_kept(struct output *o, size_t *kept);
+void output_release(struct output *o);
+
+/* ---- endpoint.c, net.c ---- */
+
+struct endpoint *endpoint_add(enum endpoint_kind kind, int fd, const char *name);
+bool net_accept_all(struct endpoint *listener); /* true when anybody came */
+bool net_read_datagrams(struct endpoint *e);    /* true when any came */
+void endpoints_close(void);
+
+/* ---- streams.c ---- */
+
+void stream_open_output(struct program *p, struct output *o, int fd);
 void streams_close(struct program *p);
 const char *stream_name(int fd); /* "standard output" */
 

@@ -387,7 +387,7 @@ static void start_stream(struct start *s, struct program *p, int fd, int *theirs
             p->in.fd = ends[1];
             p->in.is_pipe = true;
         } else {
-            stream_open_output(&p->out[fd], ends[0]);
+            stream_open_output(p, &p->out[fd], ends[0]);
         }
         break;
     case STREAM_NULL:
@@ -526,7 +526,7 @@ void program_start(struct program *p)
         int ends[2];
         for (int i = 0; i < 2; i++) {
             make_pipe(ends, 0);
-            stream_open_output(i == 0 ? &p->xml : &p->log, ends[0]);
+            stream_open_output(p, i == 0 ? &p->xml : &p->log, ends[0]);
             theirs[3 + i] = ends[1];
             start_want(s, (int)base + i, ends[1]);
         }

@@ -361,6 +361,7 @@ void harness_end(void)
         harness.at_end[i]();
     for (struct program *p = harness.programs; p != NULL; p = p->next)
         streams_close(p);
+    endpoints_close();
     refused_stop();
 #ifndef IPCLAB_FLOOR
     for (int i = 0; i < 2; i++)
