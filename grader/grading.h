@@ -61,7 +61,8 @@ struct submission {
 };
 
 struct build_result {
-    bool ok;
+    bool ok;     /* every program was made */
+    size_t made; /* so many were: tests of the others fail */
     char *
         directory; /* programs: WORK/programs, read and execute for all, write for none of theirs */
     char *log;     /* what make and the compiler said, clean, our paths removed, at most 64 KiB */

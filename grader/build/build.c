@@ -426,10 +426,25 @@ static int compile_all(struct building *b, struct compilation *each, size_t coun
     return result;
 }
 
+/* The suite is to know what the submission lacks from what is misspelt in a test. */
+static int mark_missing(const struct building *b, struct error *err)
+{
+    const struct manifest *m = &b->g->manifest;
+    int result = 0;
+    for (size_t i = 0; i < m->program_count && result == 0; i++) {
+        char *path = path_join(b->g->build.directory, m->programs[i].name);
+        if (!path_exists(path))
+            result = file_write_whole(path, 0644, "", 0, err);
+        free(path);
+    }
+    return result;
+}
+
 static int build_all(struct building *b, struct error *err)
 {
     const struct manifest *m = &b->g->manifest;
-    size_t count = 0, made = 0;
+    struct build_result *built = &b->g->build;
+    size_t count = 0;
     int folder = open(b->slot.directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (folder < 0)
         return error_errno(err, "cannot open '%s'", b->slot.directory);
@@ -441,10 +456,12 @@ static int build_all(struct building *b, struct error *err)
     if (result == 0)
         result = compile_all(b, programs, count, folder, err);
     for (size_t i = 0; i < count; i++)
-        made += programs[i].ok;
+        built->made += programs[i].ok;
     free(programs);
     close(folder);
-    b->g->build.ok = result == 0 && made == m->program_count;
+    if (result == 0 && built->made < m->program_count)
+        result = mark_missing(b, err);
+    built->ok = result == 0 && built->made == m->program_count;
     return result;
 }
 
@@ -455,6 +472,7 @@ int build(struct grading *g, struct error *err)
     int result = -1;
 
     g->build.ok = false;
+    g->build.made = 0;
     g->build.warnings = 0;
     g->build.directory = path_join(g->work, "programs");
     if (directory_make(g->build.directory, err) != 0)

@@ -310,10 +310,14 @@ static int run_stages(struct grading *g, struct stage_clock *c, struct error *er
 
     stage_begin(c, "build");
     failed = build(g, err);
-    stage_end(c, failed ? "failed" : g->build.ok ? "compiled" : "does not compile");
+    stage_end(c, failed              ? "failed"
+                 : g->build.ok       ? "compiled"
+                 : g->build.made > 0 ? "does not compile altogether"
+                                     : "does not compile");
     if (failed || interrupted(err))
         return -1;
-    if (!g->build.ok) {
+    /* What is there of it is graded: a broken half costs the other one nothing. */
+    if (g->build.made == 0) {
         g->status = STATUS_BUILD_FAILED;
         error_set(&g->reason, FAULT_SUBMISSION, "the submission does not compile");
         return 0;

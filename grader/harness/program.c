@@ -57,7 +57,12 @@ static struct program *program_make(const char *name, const char *path)
 
 struct program *program_new(const char *name)
 {
-    return program_make(name, text("%s/%s", harness.job.programs, name));
+    const char *path = text("%s/%s", harness.job.programs, name);
+    struct stat st;
+    if (stat(path, &st) == 0 && st.st_size == 0) /* build.h */
+        test_fail(text("%s compiles", name),
+                  "it does not: what the compiler says of it stands in the report");
+    return program_make(name, path);
 }
 
 struct program *program_new_peer(const char *path)

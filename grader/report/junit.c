@@ -128,22 +128,29 @@ static void add_status(struct strbuf *out, const cJSON *document, const char *la
     struct junit_suite suite = {.cases = STRBUF_INIT, .tests = 1};
     bool ours = form_is(document, "status", "grader_error");
     const char *tag = ours ? "error" : "failure";
-    const char *log = form_string(form_member(document, "build"), "log");
+    const cJSON *build = form_member(document, "build");
+    const char *log = form_string(build, "log");
+    const char *status = form_string(document, "status"), *reason = form_string(document, "reason");
+    bool graded = form_is(document, "status", "graded");
 
-    if (form_is(document, "status", "graded"))
+    if (graded && form_true(build, "ok"))
         return;
+    if (graded) {
+        status = "build_failed";
+        reason = "not every program compiles; the tests of those that don't fail";
+    }
     suite.errors = ours;
     suite.failures = !ours;
     strbuf_addstr(&suite.cases, "    <testcase");
     add_attribute(&suite.cases, "classname", lab);
     add_attribute(&suite.cases, "name", "submission");
     strbuf_addf(&suite.cases, " time=\"0.000\">\n      <%s", tag);
-    add_attribute(&suite.cases, "type", form_string(document, "status"));
-    add_attribute(&suite.cases, "message", form_string(document, "reason"));
+    add_attribute(&suite.cases, "type", status);
+    add_attribute(&suite.cases, "message", reason);
     strbuf_addch(&suite.cases, '>');
-    add_xml(&suite.cases, form_string(document, "reason"), DOCUMENT_LINE);
+    add_xml(&suite.cases, reason, DOCUMENT_LINE);
     strbuf_addf(&suite.cases, "</%s>\n", tag);
-    if (form_is(document, "status", "build_failed") && *log != '\0') {
+    if (strcmp(status, "build_failed") == 0 && *log != '\0') {
         strbuf_addstr(&suite.cases, "      <system-out>");
         add_xml(&suite.cases, log, DOCUMENT_LOG);
         strbuf_addstr(&suite.cases, "</system-out>\n");

@@ -390,8 +390,16 @@ static void put_notes(struct table *t, const cJSON *document)
 /* What kept the tests from running; false when they ran. */
 static bool put_stopped(struct table *t, const cJSON *document)
 {
-    if (form_is(document, "status", "graded"))
+    const cJSON *build = form_member(document, "build");
+
+    if (form_is(document, "status", "graded")) {
+        if (!form_true(build, "ok")) {
+            put(t, "\n");
+            put_wrapped(t, RED, "Not every program compiles; the tests of those that don't fail:");
+            wrap_lines(&t->text, form_string(build, "log"), "  | ", t->width, LOG_LINES);
+        }
         return false;
+    }
     put(t, "\n");
     if (form_is(document, "status", "build_failed")) {
         struct strbuf line = STRBUF_INIT;
@@ -399,8 +407,7 @@ static bool put_stopped(struct table *t, const cJSON *document)
         strbuf_addf(&line, "No test could run: %s", form_string(document, "reason"));
         put_wrapped(t, RED, line.text);
         strbuf_release(&line);
-        wrap_lines(&t->text, form_string(form_member(document, "build"), "log"), "  | ", t->width,
-                   LOG_LINES);
+        wrap_lines(&t->text, form_string(build, "log"), "  | ", t->width, LOG_LINES);
         return true;
     }
     if (form_is(document, "status", "rejected")) {

@@ -139,7 +139,9 @@ Test(build, errors_are_the_students, .init = begin, .fini = end)
     compile("int main(void) { return nowhere; }\n");
     cr_assert(!g.build.ok);
     check_log("pipeline.c:1:25: error: ");
-    cr_assert(!path_exists(in("work/programs/pipeline")));
+    struct stat st;
+    cr_assert_eq(stat(in("work/programs/pipeline"), &st), 0);
+    cr_assert(st.st_size == 0 && st.st_mode == (S_IFREG | 0644));
 }
 
 /* The same source has the same log, and the linker's words name the student's line. */
@@ -191,6 +193,7 @@ Test(build, sources_are_told_in_the_manifests_order, .init = begin, .fini = end)
         cr_assert(!g.build.ok);
         cr_assert_eq(g.build.warnings, 1, "%d", g.build.warnings);
         cr_assert_eq(run_program("second"), 0);
+        cr_assert_eq(g.build.made, 1);
         logs[i] = xstrdup(g.build.log);
         cr_assert_geq(tree_remove_at(AT_FDCWD, g.build.directory), 0);
     }

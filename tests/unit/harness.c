@@ -61,6 +61,21 @@ Test(harness, passes_a_program_that_does_as_it_should)
     cr_assert_gt(atomic_load(&b->started_ns), 0);
 }
 
+static void not_compiled(void)
+{
+    program_start(program_new("empty"));
+}
+
+Test(harness, a_program_that_does_not_compile_fails_its_tests)
+{
+    char *path = path_join(programs_folder(), "empty");
+    cr_assert_eq(file_write_whole(path, 0644, "", 0, NULL), 0);
+    const struct board *board = scenario(not_compiled);
+    unlink(path);
+    assert_verdict(board, BOARD_FAILED);
+    assert_says(board->expected, "empty compiles");
+}
+
 static void carries_a_lot(void)
 {
     struct program *p = start("copy", NULL);

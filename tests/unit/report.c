@@ -528,6 +528,28 @@ Test(report, junit_of_what_did_not_compile_is_red)
     cJSON_Delete(results);
 }
 
+/* One of the programs was made and graded: every form says all the same that another was not. */
+Test(report, what_did_not_compile_is_told_beside_the_score)
+{
+    struct grading g = nasty_grading();
+
+    g.build.ok = false;
+    g.build.log = (char *)"client.c:7:1: error: expected";
+    cJSON *results = results_make(&g);
+    char *xml = printed(report_junit, results), *md = printed(report_markdown, results),
+         *table = printed(narrow_table, results);
+    cr_expect_not_null(strstr(xml, "<failure type=\"build_failed\""), "%s", xml);
+    cr_expect_not_null(strstr(xml, "client.c:7:1: error"), "%s", xml);
+    cr_expect_not_null(strstr(md, "Not every program compiles"), "%s", md);
+    cr_expect_not_null(strstr(md, "client.c:7:1: error"), "%s", md);
+    cr_expect_not_null(strstr(table, "Not every program compiles"), "%s", table);
+    cr_expect_not_null(strstr(table, "client.c:7:1: error"), "%s", table);
+    free(xml);
+    free(md);
+    free(table);
+    cJSON_Delete(results);
+}
+
 Test(report, no_form_holds_a_command_for_a_ci_host)
 {
     struct grading g = nasty_grading();
