@@ -121,6 +121,19 @@ class Lists(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done)
         self.assertRegex(done.stdout.decode(), r"(?m)^  NO +own uid +needs root")
 
+    def test_doctor_looks_for_ipv6_where_the_tests_will_run(self):
+        if os.geteuid() != 0:
+            self.skipTest("needs root")
+        with folder() as into:
+            course = copy_course(into)
+            edit_manifest(course, lambda manifest: manifest.update(machine={"ipv6": True}))
+            # A network without any address, as a container has it; only a slot's own has one.
+            for off, word in ("", "yes"), ("own namespaces", "NO"):
+                done = run("unshare", "-n", course / "build/ipclab", "doctor",
+                           env={"IPCLAB_LAYERS_OFF": off})
+                self.assertRegex(done.stdout.decode(), rf"(?m)^  {word} +pipe ipv6 .*IPv6 on loopback")
+            self.assertIn(b"--sysctl net.ipv6.conf.all.disable_ipv6=0", done.stdout)
+
 
 class Lint(unittest.TestCase):
     def test_no_finding(self):
