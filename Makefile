@@ -122,11 +122,14 @@ endef
 $(foreach l,$(LABS),$(eval $(call suite_rules,$(l),public,755)))
 $(foreach l,$(LABS),$(eval $(call suite_rules,$(l),hidden,700)))
 
-# A tool is one file; what it shares with the suites, without the harness, lies in shared/.
+# A tool is one file; what it shares with the suites, without the harness, lies in shared/. Of
+# the engine's library it may use support/seal.h.
 define tool_rules
-$$(BUILD)/suites/tools/$(1)/%: grader/suites/$(1)/tools/%.c $(wildcard grader/suites/$(1)/shared/*.c)
+$$(BUILD)/suites/tools/$(1)/%: grader/suites/$(1)/tools/%.c $(wildcard grader/suites/$(1)/shared/*.c) \
+    $$(BUILD)/libipclab.a
 	@mkdir -p $$(@D) $(BUILD)/deps
-	$$(CC) $$(IPCLAB_CFLAGS) -MMD -MP -MF $(BUILD)/deps/$(1)-$$*.d -o $$@ $$(filter %.c,$$^) -lpthread
+	$$(CC) $$(IPCLAB_CFLAGS) -MMD -MP -MF $(BUILD)/deps/$(1)-$$*.d -o $$@ $$(filter %.c,$$^) \
+	  $$(BUILD)/libipclab.a -lpthread -Wl,-Bstatic -lnettle -Wl,-Bdynamic
 endef
 $(foreach l,$(LABS),$(eval $(call tool_rules,$(l))))
 
@@ -164,9 +167,9 @@ starter: ## cut the starters from the references
 
 unit: $(UNIT_TESTS) $(UNIT_PROGRAMS)
 
-$(BUILD)/unit/programs/%: tests/unit/programs/%.c
+$(BUILD)/unit/programs/%: tests/unit/programs/%.c $(BUILD)/libipclab.a
 	@mkdir -p $(@D)
-	$(CC) $(IPCLAB_CFLAGS) -o $@ $< -lpthread
+	$(CC) $(IPCLAB_CFLAGS) -o $@ $^ -lpthread -lnettle
 
 $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/libharness.a $(BUILD)/libipclab.a
 	@mkdir -p $(@D)

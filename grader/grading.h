@@ -19,6 +19,7 @@
 #include "course/manifest.h"
 #include "support/error.h"
 #include "support/hash.h"
+#include "support/seal.h"
 
 enum grading_status { STATUS_GRADED, STATUS_BUILD_FAILED, STATUS_REJECTED, STATUS_GRADER_ERROR };
 
@@ -107,8 +108,9 @@ struct grading {
     struct build_result build;
     struct run *runs; /* in the manifest's order */
     size_t run_count;
-    uint64_t seed;                  /* recorded: from --seed, else a hash of lab and submission */
-    char suite_hash[HASH_HEX_SIZE]; /* over the suite programs that ran */
+    uint64_t seed; /* recorded: from --seed, else a hash of lab and submission */
+    char seal_key[SEAL_KEY_BYTES + 1]; /* of this grading's tools: run/tools.h */
+    char suite_hash[HASH_HEX_SIZE];    /* over the suite programs that ran */
     char engine_hash[HASH_HEX_SIZE];
 
     int score, max, bonus; /* by score/ */

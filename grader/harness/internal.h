@@ -214,6 +214,12 @@ bool net_accept_all(struct endpoint *listener); /* true when anybody came */
 bool net_read_datagrams(struct endpoint *e);    /* true when any came */
 void endpoints_close(void);
 
+/* ---- tools.c ---- */
+
+/* Writes `count` arguments of `p` to `out`, which has room for them, those of tools sealed; returns
+ * how many. */
+size_t tools_seal(const struct program *p, const char *const *args, size_t count, const char **out);
+
 /* ---- streams.c ---- */
 
 void stream_open_output(struct program *p, struct output *o, int fd);

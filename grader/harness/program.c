@@ -458,8 +458,7 @@ static void start_argv(struct start *s, const struct program *p)
     } else {
         argv[n++] = p->name;
     }
-    for (size_t i = 0; i < p->arg_count; i++)
-        argv[n++] = p->args[i];
+    tools_seal(p, p->args, p->arg_count, argv + n);
     const char **env = test_alloc((p->env_count + 8) * sizeof *env);
     size_t e = 0;
     /* valgrind finds a program without a slash on PATH, and keeps that argv[0]. */

@@ -385,11 +385,6 @@ void harness_stuck_after(int ms)
 
 /* ---- where things are ---- */
 
-const char *tool_path(const char *name)
-{
-    return text("%s/%s", harness.job.tools, name);
-}
-
 const char *test_directory(void)
 {
     return harness.job.slot.directory;

@@ -116,9 +116,17 @@ void test_at_end(void (*undo)(void));
 void harness_count_wait(int ms);
 
 /* ---- where things are ---- */
-const char *tool_path(const char *name); /* a program of the suite: build/.../tools/NAME */
-const char *test_directory(void);        /* the test's empty folder, the programs' working folder */
-const char *private_directory(void);     /* ours, empty at first: closed to the submission */
+/*
+ * A program of the suite, tools/NAME.c. Among the arguments of a program, what stands behind its
+ * path, up to a "|" or the end, is sealed when the program starts (support/seal.h), so that the
+ * submission cannot read it, if NAME's main() begins with unseal_arguments(). Words behind one that
+ * is "args" stay as they are: a test of arguments looks at those.
+ */
+const char *tool_path(const char *name);
+/* The same for a shell: the path, and `words` (blanks between them) sealed. */
+const char *tool_command(const char *name, const char *words);
+const char *test_directory(void);    /* the test's empty folder, the programs' working folder */
+const char *private_directory(void); /* ours, empty at first: closed to the submission */
 uint64_t test_seed(void);
 
 #endif

@@ -20,6 +20,7 @@ int job_write(const struct job *job, const char *path, struct error *err)
     json_add_string(root, "programs", job->programs);
     json_add_string(root, "tools", job->tools);
     json_add_string(root, "board", job->board);
+    json_add_string(root, "seal_key", job->seal_key);
     json_add_string(root, "layers_off", job->layers_off);
     cJSON *tests = json_add_array(root, "tests");
     for (size_t i = 0; i < job->test_count; i++) {
@@ -52,6 +53,7 @@ int job_read(struct job *job, struct error *err)
     job->tools = json_string(job->root, "tools", path, err);
     job->board = json_string(job->root, "board", path, err);
     job->layers_off = json_string_or(job->root, "layers_off", NULL);
+    job->seal_key = json_string_or(job->root, "seal_key", NULL);
     const cJSON *tests = cJSON_GetObjectItemCaseSensitive(job->root, "tests"), *item;
     if (!job->programs || !job->tools || !job->board ||
         slot_from_json(&job->slot, cJSON_GetObjectItemCaseSensitive(job->root, "slot"), err) ||

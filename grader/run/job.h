@@ -54,7 +54,8 @@ struct job {
     struct slot slot;
     struct policy policy;   /* of programs under test */
     const char *programs;   /* folder of the submission's programs */
-    const char *tools;      /* folder of the suite's own */
+    const char *tools;      /* folder of the suite's own: run/tools.h */
+    const char *seal_key;   /* of the tools' arguments (support/seal.h); NULL: they stand open */
     const char *board;      /* path */
     const char *layers_off; /* or NULL */
     struct job_test *tests; /* in the order in which they are to be run */

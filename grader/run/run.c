@@ -20,10 +20,10 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
-#include <dirent.h>
 
 #include "run/machine.h"
 #include "run/suite_process.h"
+#include "run/tools.h"
 #include "sandbox/sandbox.h"
 #include "support/clock.h"
 #include "support/files.h"
@@ -348,28 +348,6 @@ static void serve(struct schedule *s)
     }
 }
 
-static int copy_tools(struct schedule *s)
-{
-    char *from = course_tools(&s->g->course, s->g->manifest.lab);
-    DIR *d = opendir(from);
-    int result = 0;
-    s->tools = path_join(s->g->work, "tools");
-    if (mkdir(s->tools, 0755) || chmod(s->tools, 0755))
-        result = error_errno(s->err, "cannot make '%s'", s->tools);
-    for (const struct dirent *e; d && !result && (e = readdir(d));) {
-        if (e->d_name[0] == '.')
-            continue;
-        char *source = path_join(from, e->d_name), *target = path_join(s->tools, e->d_name);
-        result = file_copy(source, target, 0755, s->err);
-        free(source);
-        free(target);
-    }
-    if (d)
-        closedir(d);
-    free(from);
-    return result;
-}
-
 static int schedule_open(struct schedule *s)
 {
     struct grading *g = s->g;
@@ -385,7 +363,8 @@ static int schedule_open(struct schedule *s)
     s->suites[1] = course_suite(&g->course, g->manifest.lab, true);
     s->filter = path_join(g->work, "filter.bpf");
     machine_open(&s->machine, NULL);
-    if (copy_tools(s))
+    s->tools = path_join(g->work, "tools");
+    if (tools_copy(g, s->tools, s->err))
         return -1;
     int wanted = g->options.jobs < 1 ? 1 : g->options.jobs;
     if (wanted > SLOTS_MAX)

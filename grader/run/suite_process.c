@@ -95,6 +95,7 @@ static int write_job(struct suite_process *p, const struct grading *g, const cha
                       .tools = tools,
                       .board = p->board_path,
                       .layers_off = layers_off,
+                      .seal_key = g->seal_key,
                       .test_count = p->run_count};
     job.tests = xcalloc(p->run_count, sizeof(*job.tests));
     for (size_t i = 0; i < p->run_count; i++) {

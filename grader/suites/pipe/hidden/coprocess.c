@@ -163,11 +163,11 @@ TEST(coprocess, output_first,
     /* Two processes hold the child's ends, so it writes and reads at once. First so little that
      * stdout has room for more, but not for a large write; then more than fits. */
     gate_make("gate");
-    const char *probe = tool_path("probe");
     p = pipeline("--coprocess sh -c");
-    program_arg(p, text("'%s' emit 1 20000 arrive little await gate emit 1 180000 & "
-                        "'%s' count read; wait; exit 6",
-                        probe, probe));
+    program_arg(p,
+                text("%s & %s; wait; exit 6",
+                     tool_command("probe", "emit 1 20000 arrive little await gate emit 1 180000"),
+                     tool_command("probe", "count read")));
     program_start(p);
     program_hold_output(p, 1, true);
     file_wait(p, "little", "the child runs");

@@ -139,10 +139,10 @@ TEST(status, own_failure, "1, and a word on stderr, when pipeline itself fails")
     for (int i = 0; i < 2; i++) {
         for (int allowed = 4; allowed <= 32; allowed *= 8) {
             struct program *p = shell_in_pipeline();
-            const char *probe = tool_path("probe");
+            const char *last = tool_command("probe", "exit 8");
             program_arg(p, text("ulimit -n %d; exec \"$PIPELINE\" %s", allowed,
-                                i == 0 ? text("'%s' exit 7 '|' '%s' exit 8", probe, probe)
-                                       : text("--coprocess '%s' exit 8", probe)));
+                                i == 0 ? text("%s '|' %s", tool_command("probe", "exit 7"), last)
+                                       : text("--coprocess %s", last)));
             program_start(p);
             program_close_input(p);
             expect_status(p, allowed == 4 ? 1 : 8,
@@ -158,10 +158,9 @@ TEST(status, own_failure, "1, and a word on stderr, when pipeline itself fails")
     /* Within 5 there may be room for the first of two pipes; who needs fewer, or fails in the
      * child, ends with another status. The first stage writes without end. */
     struct program *p = shell_in_pipeline();
-    const char *probe = tool_path("probe");
-    program_arg(p, text("ulimit -n 5; exec \"$PIPELINE\" '%s' emit 1 0 '|' '%s' copy '|' "
-                        "'%s' take 5 exit 8",
-                        probe, probe, probe));
+    program_arg(p, text("ulimit -n 5; exec \"$PIPELINE\" %s '|' %s '|' %s",
+                        tool_command("probe", "emit 1 0"), tool_command("probe", "copy"),
+                        tool_command("probe", "take 5 exit 8")));
     program_start(p);
     program_close_input(p);
     int status = wait_for_end(
@@ -231,11 +230,11 @@ TEST(status, foreign_child, "pipeline waits for its own children only")
     gate_make("last-gate");
     for (int ended = 0; ended < 2; ended++) {
         struct program *p = shell_in_pipeline();
-        const char *probe = tool_path("probe");
-        program_arg(p, text("'%s' arrive foreign%d await foreign-gate exit 9 & "
-                            "exec \"$PIPELINE\" '%s' arrive first%d await first-gate exit 4 '|' "
-                            "'%s' arrive last%d await last-gate exit 5",
-                            probe, ended, probe, ended, probe, ended));
+        const char *each[] = {text("arrive foreign%d await foreign-gate exit 9", ended),
+                              text("arrive first%d await first-gate exit 4", ended),
+                              text("arrive last%d await last-gate exit 5", ended)};
+        program_arg(p, text("%s & exec \"$PIPELINE\" %s '|' %s", tool_command("probe", each[0]),
+                            tool_command("probe", each[1]), tool_command("probe", each[2])));
         program_start(p);
         file_wait(p, text("foreign%d", ended), "the program in the background runs");
         file_wait(p, text("first%d", ended), "the first stage runs");
@@ -261,10 +260,9 @@ TEST(status, foreign_child, "pipeline waits for its own children only")
     static const char *const forms[] = {"--meter", "--coprocess"};
     for (int i = 0; i < 2; i++) {
         struct program *p = shell_in_pipeline();
-        const char *probe = tool_path("probe");
-        program_arg(p, text("'%s' arrive other%d await foreign-gate exit 9 & "
-                            "exec \"$PIPELINE\" %s '%s' await first-gate exit 5",
-                            probe, i, forms[i], probe));
+        const char *other = text("arrive other%d await foreign-gate exit 9", i);
+        program_arg(p, text("%s & exec \"$PIPELINE\" %s %s", tool_command("probe", other), forms[i],
+                            tool_command("probe", "await first-gate exit 5")));
         program_start(p);
         program_close_input(p);
         file_wait(p, text("other%d", i), "the program in the background runs");

@@ -1,26 +1,21 @@
 /* The same stages in dash and bash. */
 #include "suites/pipe/peer/pipe.h"
 
-#include <stdio.h>
 #include <string.h>
 
-enum { COMMAND_MAX = 1 << 14 };
-
+/* The line as a shell reads it: each stage that is a probe with its words sealed. */
 static const char *shell_command(const char *line, bool pipefail)
 {
-    char command[COMMAND_MAX];
-    size_t len =
-        (size_t)snprintf(command, sizeof command, "%s", pipefail ? "set -o pipefail; " : "");
-    for (const char *c = line; *c != '\0'; c++) {
-        if (*c == '@')
-            len +=
-                (size_t)snprintf(command + len, sizeof command - len, "'%s'", tool_path("probe"));
-        else if (len < sizeof command - 1)
-            command[len++] = *c;
+    const char *command = pipefail ? "set -o pipefail; " : "";
+    char *rest = (char *)text("%s", line);
+    for (char *stage; (stage = strsep(&rest, "|")) != NULL;) {
+        stage += strspn(stage, " ");
+        command =
+            text("%s%s%s", command, stage[0] == '@' ? tool_command("probe", stage + 1) : stage,
+                 rest != NULL ? " | " : "");
     }
     /* `exit $?`, so that the shell forks a command that stands alone too. */
-    snprintf(command + len, sizeof command - len, "; exit $?");
-    return text("%s", command);
+    return text("%s; exit $?", command);
 }
 
 void expect_as_shells(const char *line, bool pipefail)

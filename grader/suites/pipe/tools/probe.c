@@ -24,6 +24,7 @@
  *   exit N           end with N                    kill N        end by signal N
  *   stop GATE        be stopped (SIGSTOP) until GATE lets a child of its own continue it
  *
+ * Its arguments may be sealed (support/seal.h): what it is to do is not for pipeline to know.
  * After the last action it ends with 0. It never sleeps. A mistake in its arguments, or something
  * that it cannot do, is exit 99; a write that nobody takes while SIGPIPE is ignored, exit 91.
  * FILEs appear whole: written under another name and renamed.
@@ -44,6 +45,7 @@
 #include <unistd.h>
 
 #include "../shared/pattern.h"
+#include "support/seal.h"
 
 enum { WRONG_INPUT = 90, NOT_TAKEN = 91, CANNOT = 99, CHUNK = PATTERN_CHUNK, FDS = 1024 };
 
@@ -344,6 +346,7 @@ static _Noreturn void end_by(int sig)
 int main(int argc, char **argv)
 {
     int i = 1;
+    unseal_arguments(&argc, &argv);
     while (i < argc) {
         const char *action = argv[i++];
         const char *a = i < argc ? argv[i] : "", *b = i + 1 < argc ? argv[i + 1] : "";
