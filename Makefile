@@ -155,13 +155,13 @@ $(BUILD)/bench/%: $(BUILD)/tests/bench/%.o $(BUILD)/libipclab.a
 # ---- starters, cut from the references ----
 
 # unifdef exits with 1 when it has changed something, which is what we want of it.
-# What is the same in several starters has one source, the starter of shm.
-COMMON_IN_STARTERS = $(filter-out starter/shm/%,$(foreach f,measure.c,$(wildcard starter/*/$(f))))
+# The folder measure/ is the same in several starters, and has one source, the starter of shm.
+MEASURES = $(filter-out starter/shm/%,$(wildcard starter/*/measure))
 starter: ## cut the starters from the references
 	@for lab in $(LABS); do for file in reference/$$lab/*.[ch]; do \
 	  unifdef -DSTARTER "$$file" > starter/$$lab/$$(basename $$file); [ $$? -le 1 ] || exit 1; \
 	done; done
-	@for file in $(COMMON_IN_STARTERS); do cp starter/shm/$$(basename $$file) $$file; done
+	@for folder in $(MEASURES); do rm -rf $$folder; cp -R starter/shm/measure $$folder; done
 
 # ---- unit tests: one Criterion program for each tests/unit/NAME.c ----
 
