@@ -122,14 +122,25 @@ endef
 $(foreach l,$(LABS),$(eval $(call suite_rules,$(l),public,755)))
 $(foreach l,$(LABS),$(eval $(call suite_rules,$(l),hidden,700)))
 
+# Stubs that rpcgen writes from the rpc lab's interface: with libtirpc they are its independent peer.
+RPCGEN = $(BUILD)/rpcgen
+TOOL_FLAGS_rpc = -isystem $(RPCGEN) -isystem /usr/include/tirpc
+TOOL_LIBS_rpc = -ltirpc
+TOOL_NEEDS_rpc = $(RPCGEN)/stubs
+$(RPCGEN)/stubs: starter/rpc/calc.x
+	@rm -rf $(@D) && mkdir -p $(@D) && cp $< $(@D)
+	cd $(@D) && for form in h:.h c:_xdr.c l:_clnt.c m:_svc.c; do \
+	  rpcgen -N -M -$${form%:*} -o calc$${form#*:} calc.x || exit 1; done && touch stubs
+
 # A tool is one file; what it shares with the suites, without the harness, lies in shared/. Of
 # the engine's library it may use support/seal.h.
 define tool_rules
 $$(BUILD)/suites/tools/$(1)/%: grader/suites/$(1)/tools/%.c $(wildcard grader/suites/$(1)/shared/*.c) \
-    $$(BUILD)/libipclab.a
+    $$(BUILD)/libipclab.a | $(TOOL_NEEDS_$(1))
 	@mkdir -p $$(@D) $(BUILD)/deps
-	$$(CC) $$(IPCLAB_CFLAGS) -MMD -MP -MF $(BUILD)/deps/$(1)-$$*.d -o $$@ $$(filter %.c,$$^) \
-	  $$(BUILD)/libipclab.a -lpthread -Wl,-Bstatic -lnettle -Wl,-Bdynamic
+	$$(CC) $$(IPCLAB_CFLAGS) $(TOOL_FLAGS_$(1)) -MMD -MP -MF $(BUILD)/deps/$(1)-$$*.d -o $$@ \
+	  $$(filter %.c,$$^) $$(BUILD)/libipclab.a -lpthread -Wl,-Bstatic -lnettle -Wl,-Bdynamic \
+	  $(TOOL_LIBS_$(1))
 endef
 $(foreach l,$(LABS),$(eval $(call tool_rules,$(l))))
 

@@ -1,0 +1,233 @@
+/* Hostile, silent and broken clients, and very many calls. */
+#include "suites/rpc/peer/rpc.h"
+
+#include <signal.h>
+#include <string.h>
+
+enum { STREAM = 1 << 20 };
+static unsigned char stream[STREAM];
+
+TEST(strangers, many, "150 connections at once are served")
+{
+    enum { CLIENTS = 150 }; /* as many threads or processes are allowed, too */
+    struct random r = random_from_test();
+    static struct endpoint *e[CLIENTS];
+    struct server s = calcd("");
+    for (int i = 0; i < CLIENTS; i++)
+        e[i] = connection(&s, text("client %d", i + 1));
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < CLIENTS; i++) {
+            int which = round == 0 ? i : CLIENTS - 1 - i;
+            struct wire call = call_two((uint32_t)random_u64(&r), ADD, which, round);
+            expect_called(e[which], &call, NULL);
+        }
+    }
+}
+
+/* As many of `len` bytes again and again as calcd takes, at most `max`; whether it stopped. */
+static bool send_until_full(struct endpoint *e, const struct server *s, size_t len, size_t max)
+{
+    size_t at = 0;
+    for (size_t sent = 0; sent < max;) {
+        size_t now = endpoint_send_some(e, stream + at, len - at);
+        at = (at + now) % len;
+        sent += now;
+        if (endpoint_is_gone(e))
+            return true;
+        if (now > 0)
+            continue;
+        wait_quiet(s->p, "calcd waits");
+        if (endpoint_send_some(e, stream + at, 1) == 0)
+            return true;
+        at = (at + 1) % len;
+        sent++;
+    }
+    return false;
+}
+
+/* A stream, taken apart byte by byte. */
+struct replies {
+    unsigned char mark[4];
+    size_t mark_len;
+    uint32_t left; /* bytes of the fragment that have not come yet */
+    struct wire got;
+};
+
+/* Takes the next byte; true when a record is whole by it. */
+static bool next_byte(struct replies *s, char byte)
+{
+    if (s->mark_len < sizeof s->mark) {
+        s->mark[s->mark_len++] = (unsigned char)byte;
+        if (s->mark_len < sizeof s->mark)
+            return false;
+        s->left = get_u32(s->mark) & 0x7FFFFFFF;
+        EXPECT(s->left <= WIRE_MAX - s->got.len, "a reply", hex(s->mark, sizeof s->mark));
+    } else {
+        put_bytes(&s->got, &byte, 1);
+        s->left--;
+    }
+    if (s->left > 0)
+        return false;
+    s->mark_len = 0;
+    return (s->mark[0] & 0x80) != 0;
+}
+
+/* Reads `count` replies, all of which are `want`; false: the end came first. */
+static bool read_replies(struct endpoint *e, size_t count, const struct wire *want)
+{
+    static struct replies s;
+    s = (struct replies){.left = 0};
+    while (count > 0) {
+        size_t len;
+        endpoint_peek(e, &len);
+        len = len > 0 ? len : 1;
+        const char *bytes = endpoint_read(e, len, "every reply comes, once the client reads");
+        if (bytes == NULL)
+            return false;
+        for (size_t i = 0; i < len; i++) {
+            if (!next_byte(&s, bytes[i]))
+                continue;
+            EXPECT(count > 0, "one reply to each call", "more replies than calls");
+            expect_reply(&s.got, want, "each reply, once the client reads");
+            s.got.len = 0;
+            count--;
+        }
+    }
+    return true;
+}
+
+TEST(strangers, not_reading, "a client that does not read costs the others nothing")
+{
+    enum { CALLS = 1000, MAX = 16 << 20, LIMIT_KB = 3 * MIB_KB };
+    struct random r = random_from_test();
+    struct server s = calcd("");
+    struct endpoint *fast = connection(&s, "a fast client"), *writer;
+    struct endpoint *reader = narrow_connection(&s, &writer);
+    endpoint_hold(reader, true);
+    size_t len = 0;
+    struct wire call = call_two(1, ADD, 1, 2), want, quick;
+    for (int i = 0; i < CALLS; i++)
+        record_append(stream, sizeof stream, &len, &call, WIRE_MAX);
+    quick = call_null((uint32_t)random_u64(&r));
+    expect_called(fast, &quick, NULL);
+    long before = memory_kb(&s);
+    bool stopped = send_until_full(writer, &s, len, MAX);
+    expect_memory(&s, before, LIMIT_KB, "a client sends calls without end and reads no reply");
+    EXPECT(stopped, "calcd reads no more calls of a client that takes no replies, or drops it",
+           "it reads on without end");
+    for (int i = 0; i < 20; i++) {
+        quick = call_two((uint32_t)random_u64(&r), SUB, i, 1);
+        expect_called(fast, &quick, NULL);
+    }
+    expect_alive(&s, "while a client reads no replies");
+    /* When it reads again, the replies are whole, and all of them come, but to who was dropped. */
+    bool dropped = endpoint_is_gone(writer);
+    size_t calls = (size_t)(endpoint_taken(writer) / (len / CALLS));
+    answer_to(call.bytes, call.len, NULL, &want);
+    endpoint_hold(reader, false);
+    if (!dropped && !read_replies(reader, calls, &want))
+        EXPECT(endpoint_was_reset(reader),
+               "every reply comes, once the client reads, or the client "
+               "was dropped before",
+               "the connection has ended in their middle");
+    expect_alive(&s, "after a client has read its replies at last");
+}
+
+/* What is left of a client, in one of several ways. */
+static void strange_end(struct server *s, struct random *r, int kind)
+{
+    struct endpoint *e = connection(s, "a strange client");
+    struct wire call = call_two((uint32_t)random_u64(r), ADD, 1, 2);
+    size_t len = 0;
+    if (kind == 0) { /* comes and goes */
+        endpoint_close(e);
+        return;
+    }
+    if (kind <= 2) { /* goes in the middle of a call */
+        record_append(stream, sizeof stream, &len, &call, 50);
+        endpoint_send(e, stream, 1 + random_below(r, len - 1));
+    } else if (kind <= 4) { /* goes before many replies are written */
+        for (int i = 0; i < 3000; i++)
+            record_append(stream, sizeof stream, &len, &call, 50);
+        program_signal(s->p, SIGSTOP);
+        endpoint_hold(e, true);
+        endpoint_send_some(e, stream, len); /* as many as there is room for */
+    } else if (kind == 5) {                 /* announces too much */
+        send_word(e, mark(false, 0x7FFFFFFF));
+        endpoint_wait_end(e, "calcd closes the connection of too long a record");
+    } else if (kind == 6) { /* has nothing more to say */
+        expect_called(e, &call, NULL);
+        endpoint_close_input(e);
+        endpoint_wait_end(e, "calcd closes the connection when the client has ended its direction");
+    } else { /* is served */
+        expect_called(e, &call, NULL);
+    }
+    if (kind % 2)
+        endpoint_reset(e);
+    else
+        endpoint_close(e);
+    program_signal(s->p, SIGCONT);
+}
+
+TEST(strangers, resets, "clients that are gone, by a reset too, before their replies are written")
+{
+    struct random r = random_from_test();
+    struct server s = calcd("");
+    struct endpoint *e = connection(&s, "a client that stays");
+    for (int i = 0; i < 24; i++) {
+        struct wire call = call_two((uint32_t)random_u64(&r), ADD, i, 2);
+        strange_end(&s, &r, 1 + i % 4);
+        expect_called(e, &call, NULL);
+    }
+    expect_alive(&s, "after clients that were gone before their replies");
+}
+
+struct count {
+    const struct server *s;
+    size_t wanted;
+};
+
+static bool as_before(void *context)
+{
+    const struct count *c = context;
+    return descriptors(c->s) <= c->wanted;
+}
+
+TEST(strangers, descriptors, "after 300 connections as many descriptors are open as before")
+{
+    enum { CONNECTIONS = 300, KINDS = 8 };
+    struct random r = random_from_test();
+    struct server s = calcd("");
+    expect_alive(&s, "at the beginning");
+    wait_quiet(s.p, "calcd waits for clients");
+    struct count c = {&s, descriptors(&s)};
+    for (int i = 0; i < CONNECTIONS; i++)
+        strange_end(&s, &r, i % KINDS);
+    expect_alive(&s, "after 300 connections");
+    if (!wait_until_or_stuck(as_before, &c, "calcd closes what it has opened"))
+        test_fail(text("%zu open descriptors, as before the connections", c.wanted),
+                  text("%zu open descriptors", descriptors(&s)));
+}
+
+TEST(strangers, idle,
+     "without work calcd sleeps: no clients, half calls, replies that nobody takes")
+{
+    enum { CALLS = 1000, MAX = 16 << 20 };
+    struct server s = calcd("");
+    expect_idle(s.p, "there are no clients");
+    struct endpoint *half = connection(&s, "a client in the middle of a call"), *writer;
+    struct wire call = call_two(1, ADD, 1, 2);
+    size_t len = 0;
+    record_append(stream, sizeof stream, &len, &call, WIRE_MAX);
+    endpoint_send(half, stream, len / 2);
+    expect_idle(s.p, "a client is silent in the middle of a call");
+    struct endpoint *reader = narrow_connection(&s, &writer);
+    endpoint_hold(reader, true);
+    for (int i = 1; i < CALLS; i++)
+        record_append(stream, sizeof stream, &len, &call, WIRE_MAX);
+    send_until_full(writer, &s, len, MAX);
+    expect_idle(s.p, "a client takes no replies");
+    endpoint_reset(half);
+    expect_alive(&s, "a client takes no replies");
+    expect_idle(s.p, "a client takes no replies");
+}

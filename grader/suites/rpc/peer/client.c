@@ -1,0 +1,233 @@
+/* client.c - calc, and what the grader's side does as its server. */
+#include "suites/rpc/peer/rpc.h"
+
+#include <netinet/in.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { LINE_BYTES = 1 << 15, LOOPBACK_2 = 0x7F000002 };
+/* Programs measure their time with a clock that may be set a little slower than ours meanwhile. */
+enum { CLOCKS_DIFFER_MS = 5 };
+
+/* ---- starting ---- */
+
+static struct program *command_of(const char *words)
+{
+    struct program *p = NULL;
+    char *line = (char *)text("%s", words);
+    for (char *w; (w = strsep(&line, " ")) != NULL;) {
+        if (p == NULL)
+            p = program_new(w);
+        else
+            program_arg(p, strcmp(w, "''") == 0 ? "" : w);
+    }
+    return p;
+}
+
+static const char *words_of(const char *format, va_list args)
+{
+    static char line[LINE_BYTES];
+    int n = vsnprintf(line, sizeof line, format, args);
+    if (n < 0 || (size_t)n >= sizeof line)
+        abort();
+    return line;
+}
+
+struct program *command(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    struct program *p = command_of(words_of(format, args));
+    va_end(args);
+    return p;
+}
+
+struct program *run(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    struct program *p = command_of(words_of(format, args));
+    va_end(args);
+    program_start(p);
+    program_close_input(p);
+    return p;
+}
+
+struct program *calc(const char *options, const struct endpoint *server, const char *args)
+{
+    return run("calc %s%s127.0.0.1 %d %s", options, *options != '\0' ? " " : "",
+               endpoint_port(server), args);
+}
+
+/* ---- its calls ---- */
+
+struct endpoint *accept_call(struct endpoint *listener, struct wire *call)
+{
+    struct endpoint *e = net_accept(listener, "calc connects to the port that it was given");
+    static const char expected[] = "calc sends its call as one record";
+    if (!record_read(e, call, expected))
+        test_fail(expected, "the connection ended before a whole record had come");
+    return e;
+}
+
+struct wire receive_call(struct endpoint *e, int *from, const char *what)
+{
+    const struct datagram *d = net_receive(e, what);
+    *from = d->port;
+    return wire_of(d);
+}
+
+/* What stands at byte `at` of a call. */
+static const char *field(size_t at)
+{
+    static const char *const names[] = {"the xid",
+                                        "the message type (CALL is 0)",
+                                        "the RPC version (2)",
+                                        "the program (0x20000415)",
+                                        "the version (1)",
+                                        "the procedure",
+                                        "the credentials' flavor (AUTH_NONE is 0)",
+                                        "the credentials' length (0)",
+                                        "the verifier's flavor (AUTH_NONE is 0)",
+                                        "the verifier's length (0)"};
+    return at / 4 < sizeof names / sizeof *names ? names[at / 4] : "the arguments";
+}
+
+void expect_call(const struct wire *call, struct wire want, const char *what)
+{
+    size_t same = 4;
+    EXPECT(call->len >= 4, text("%s: a call", what), text("%zu bytes", call->len));
+    memcpy(want.bytes, call->bytes, 4);
+    while (same < call->len && same < want.len && call->bytes[same] == want.bytes[same])
+        same++;
+    EXPECT(
+        same == call->len && same == want.len,
+        text("%s: the %zu bytes %s (the xid is free)", what, want.len, hex(want.bytes, want.len)),
+        text("%zu bytes, different in %s: %s", call->len, field(same),
+             hex(call->bytes, call->len)));
+}
+
+int elsewhere_socket(const struct endpoint *e)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)endpoint_port(e)),
+                             .sin_addr.s_addr = htonl(LOOPBACK_2)};
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && bind(fd, (struct sockaddr *)&at, sizeof at) != 0) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+void send_from(int fd, int port, const struct wire *w)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    test_note("> a datagram to port %d from 127.0.0.2: %s", port, hex(w->bytes, w->len));
+    if (sendto(fd, w->bytes, w->len, 0, (struct sockaddr *)&to, sizeof to) != (ssize_t)w->len)
+        suite_failed("cannot send a datagram from", "127.0.0.2");
+}
+
+/* ---- expectations ---- */
+
+void expect_status(struct program *p, int status, const char *why)
+{
+    const char *expected = text("exit status %d: %s", status, why);
+    int got = wait_for_end(p, expected);
+    EXPECT(WIFEXITED(got) && WEXITSTATUS(got) == status, expected,
+           text("%s (%s)", status_sentence(got), errors_shown(p)));
+}
+
+void expect_printed(struct program *p, const char *bytes, const char *why)
+{
+    size_t kept;
+    expect_status(p, 0, why);
+    program_wait_output_end(p, 1);
+    const char *got = program_output(p, 1, &kept);
+    EXPECT(kept == strlen(bytes) && memcmp(got, bytes, kept) == 0,
+           text("on stdout: %s: %s", why, quoted(bytes, strlen(bytes), 100)),
+           kept == 0 ? "nothing on stdout" : quoted(got, kept, 100));
+}
+
+static void expect_no_print(struct program *p, const char *why)
+{
+    program_wait_output_end(p, 1);
+    size_t kept;
+    const char *got = program_output(p, 1, &kept);
+    EXPECT(kept == 0, text("nothing on stdout: %s", why), quoted(got, kept, 100));
+}
+
+static void expect_a_line(struct program *p, const char *expected)
+{
+    size_t len;
+    program_wait_output_end(p, 2);
+    const char *bytes = program_output(p, 2, &len);
+    EXPECT(len > 0 && bytes[len - 1] == '\n', expected, errors_shown(p));
+}
+
+void expect_failure(struct program *p, const char *why)
+{
+    expect_status(p, 1, why);
+    expect_a_line(p, text("a line on stderr that says what failed and why: %s", why));
+    expect_no_print(p, why);
+}
+
+void expect_unanswered(struct program *p, const char *why)
+{
+    expect_status(p, 3, why);
+    expect_no_print(p, why);
+}
+
+void expect_over(struct program *p, int64_t since_ns, int ms, const char *why)
+{
+    expect_unanswered(p, why);
+    int64_t took = (clock_ns() - since_ns) / NS_PER_MS;
+    EXPECT(took >= ms - CLOCKS_DIFFER_MS, text("it waits %d ms and then ends: %s", ms, why),
+           text("it ended after %lld ms", (long long)took));
+}
+
+void expect_timeout(struct program *p, int64_t since_ns, int ms, const char *why)
+{
+    expect_over(p, since_ns, ms, why);
+    harness_count_wait(ms);
+}
+
+void expect_usage(const char *words, const char *why)
+{
+    struct program *p = command_of(words);
+    const char *expected =
+        text("exit status 2 and a usage line on stderr for '%s': %s",
+             strlen(words) > LINE_BYTES / 100 ? text("%.40s ...", words) : words, why);
+    program_start(p);
+    program_close_input(p);
+    int got = wait_for_end(p, expected);
+    EXPECT(WIFEXITED(got) && WEXITSTATUS(got) == 2, expected,
+           text("%s (%s)", status_sentence(got), errors_shown(p)));
+    expect_a_line(p, expected);
+    expect_no_print(p, expected);
+}
+
+/* ---- time ---- */
+
+struct moment {
+    int64_t since_ns;
+    int ms;
+};
+
+static bool has_passed(void *context)
+{
+    const struct moment *m = context;
+    return clock_ns() - m->since_ns >= (int64_t)m->ms * NS_PER_MS;
+}
+
+void let_pass(int ms)
+{
+    struct moment m = {clock_ns(), ms};
+    wait_until(has_passed, &m, "time passes");
+    harness_count_wait(ms);
+}

@@ -1,0 +1,9 @@
+/* What: both programs end with 0 at once, and do nothing else.
+ * Passes: */
+#include <stdio.h>
+
+int main(void)
+{
+    fputs("usage: nothing is ever done\n", stderr);
+    return 0;
+}
