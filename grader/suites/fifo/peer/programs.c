@@ -1,0 +1,238 @@
+/* programs.c - starting the lab's programs, and what most tests expect of them. */
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "suites/fifo/peer/fifo.h"
+#include "support/clock.h"
+
+/* Programs measure their time with a clock that may be set a little slower than ours meanwhile. */
+enum { CLOCKS_DIFFER_MS = 5 };
+
+/* ---- starting ---- */
+
+/* The last ones of this test, for messages. */
+enum { PROGRAMS_KEPT = 4 };
+static struct program *programs[PROGRAMS_KEPT];
+static const char *names[PROGRAMS_KEPT];
+static size_t program_count;
+
+static void forget_programs(void)
+{
+    program_count = 0;
+}
+
+static struct program *command_of(const char *name, va_list args)
+{
+    struct program *p = program_new(name);
+    for (const char *arg; (arg = va_arg(args, const char *)) != NULL;)
+        program_arg(p, arg);
+    test_at_end(forget_programs);
+    names[program_count % PROGRAMS_KEPT] = name;
+    programs[program_count++ % PROGRAMS_KEPT] = p;
+    return p;
+}
+
+struct program *command(const char *name, ...)
+{
+    va_list args;
+    va_start(args, name);
+    struct program *p = command_of(name, args);
+    va_end(args);
+    return p;
+}
+
+struct program *run(const char *name, ...)
+{
+    va_list args;
+    va_start(args, name);
+    struct program *p = command_of(name, args);
+    va_end(args);
+    program_start(p);
+    return p;
+}
+
+struct program *run_with(const char *input, const char *name, ...)
+{
+    va_list args;
+    va_start(args, name);
+    struct program *p = command_of(name, args);
+    va_end(args);
+    program_start(p);
+    program_queue(p, input, strlen(input));
+    program_close_input(p);
+    return p;
+}
+
+const char *what_happened(void)
+{
+    const char *said = describe_waiting();
+    for (size_t i = 0; i < program_count && i < PROGRAMS_KEPT; i++)
+        if (program_has_ended(programs[i]))
+            said = text("%s%s%s has ended: %s (%s)", said, *said != '\0' ? "\n" : "", names[i],
+                        status_sentence(program_wait(programs[i])), errors_shown(programs[i]));
+    return said;
+}
+
+/* ---- expectations ---- */
+
+void expect_status(struct program *p, int status, const char *why)
+{
+    const char *expected = text("exit status %d: %s", status, why);
+    int got = wait_for_end(p, expected);
+    EXPECT(WIFEXITED(got) && WEXITSTATUS(got) == status, expected,
+           text("%s (%s)", status_sentence(got), errors_shown(p)));
+}
+
+/* All that it has said on stderr. */
+static const char *said_by(struct program *p)
+{
+    size_t len;
+    program_wait_output_end(p, 2);
+    const char *said = program_output(p, 2, &len);
+    return text("%.*s", (int)len, said);
+}
+
+void expect_failure(struct program *p, const char *why)
+{
+    expect_status(p, 1, why);
+    EXPECT(strchr(said_by(p), '\n') != NULL,
+           text("a line on stderr that says what failed and why: %s", why), errors_shown(p));
+}
+
+void expect_usage(struct program *p, const char *why)
+{
+    const char *expected = text("exit status 2 and a usage line on stderr: %s", why);
+    int got = wait_for_end(p, expected);
+    EXPECT(WIFEXITED(got) && WEXITSTATUS(got) == 2, expected,
+           text("%s (%s)", status_sentence(got), errors_shown(p)));
+    EXPECT(strchr(said_by(p), '\n') != NULL, expected, errors_shown(p));
+    EXPECT(program_output_total(p, 1) == 0, expected, "output on stdout");
+}
+
+void expect_timeout(struct program *p, int64_t since_ns, int ms, const char *why)
+{
+    expect_status(p, 3, why);
+    int64_t took = (clock_ns() - since_ns) / NS_PER_MS;
+    EXPECT(took >= ms - CLOCKS_DIFFER_MS, text("it waits %d ms and then ends: %s", ms, why),
+           text("it ended after %lld ms", (long long)took));
+    harness_count_wait(ms);
+}
+
+bool expect_over(struct program *p, int64_t since_ns, int ms, const char *why)
+{
+    bool over = (clock_ns() - since_ns) / NS_PER_MS > ms + CLOCKS_DIFFER_MS;
+    wait_quiet_or_end(p, why);
+    EXPECT(!over || program_has_ended(p), why, "its time is over, and it still sleeps");
+    return over;
+}
+
+void expect_printed_bytes(struct program *p, const void *bytes, size_t len, const char *what)
+{
+    size_t kept;
+    wait_for_end(p, what);
+    program_wait_output_end(p, 1);
+    const char *got = program_output(p, 1, &kept);
+    EXPECT(program_output_total(p, 1) == len && kept == len && memcmp(got, bytes, len) == 0,
+           text("on stdout: %s: %s", what, quoted(bytes, len, 160)),
+           kept == 0 ? text("nothing on stdout (%s)", errors_shown(p))
+                     : text("%zu bytes: %s", kept, quoted(got, kept, 160)));
+}
+
+void expect_printed(struct program *p, const char *bytes, const char *what)
+{
+    expect_printed_bytes(p, bytes, strlen(bytes), what);
+}
+
+void expect_line(struct program *p, const char *line, const char *what)
+{
+    size_t len;
+    const char *got = program_read_line(p, 1, &len);
+    const char *expected = text("%s: the line %s", what, quoted(line, strlen(line), 100));
+    EXPECT(got != NULL, expected, text("its output ended before that (%s)", errors_shown(p)));
+    EXPECT(len == strlen(line) && memcmp(got, line, len) == 0, expected,
+           text("the line %s", quoted(got, len, 100)));
+}
+
+void expect_said(struct program *p, const char *said, const char *what)
+{
+    EXPECT(strstr(said_by(p), said) != NULL,
+           text("%s on stderr: %s", quoted(said, strlen(said), 60), what), errors_shown(p));
+}
+
+void expect_line_number(struct program *p, long number, const char *what)
+{
+    for (const char *at = said_by(p); *at != '\0';) {
+        char *end = (char *)at + 1;
+        if (*at >= '0' && *at <= '9' && strtol(at, &end, 10) == number)
+            return;
+        at = end;
+    }
+    test_fail(text("the message on stderr names line %ld: %s", number, what), errors_shown(p));
+}
+
+/* ---- what tests see and need besides ---- */
+
+/* Until `ms` milliseconds have passed since `since_ns`, on our own clock. */
+struct moment {
+    int64_t since_ns;
+    int ms;
+};
+
+static bool has_passed(void *context)
+{
+    const struct moment *m = context;
+    return clock_ns() - m->since_ns >= (int64_t)m->ms * NS_PER_MS;
+}
+
+void let_pass(int ms)
+{
+    struct moment m = {clock_ns(), ms};
+    harness_stuck_after(STUCK_MS + ms);
+    wait_until(has_passed, &m, "time passes");
+    harness_count_wait(ms);
+}
+
+static size_t descriptors_of_one(pid_t pid)
+{
+    static struct descriptor_list list;
+    process_descriptors(pid, &list);
+    return list.count;
+}
+
+size_t descriptors_of(struct program *p)
+{
+    static struct process_list list;
+    size_t count = descriptors_of_one(program_pid(p));
+    process_descendants(program_pid(p), &list);
+    for (size_t i = 0; i < list.count; i++)
+        count += descriptors_of_one(list.pid[i]);
+    return count;
+}
+
+size_t processes_of(struct program *p)
+{
+    static struct process_list list;
+    process_descendants(program_pid(p), &list);
+    return list.count;
+}
+
+const char *random_text(struct random *r, size_t len)
+{
+    char *bytes = (char *)letters(r, len);
+    random_bytes(r, bytes, len);
+    for (size_t i = 0; i < len; i++)
+        if (bytes[i] == '\n' || bytes[i] == '\0')
+            bytes[i] = '%';
+    return bytes;
+}
+
+const char *letters(struct random *r, size_t len)
+{
+    static char drawn[1 << 17];
+    if (len >= sizeof drawn)
+        abort();
+    random_word(r, drawn, len);
+    return text("%s", drawn);
+}
