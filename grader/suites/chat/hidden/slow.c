@@ -1,0 +1,183 @@
+/*
+ * Clients that do not read: what chatd has for them fills the kernel's buffers, then waits in its
+ * own memory. How large the former are is the system's matter: it is read in /proc/net/tcp.
+ */
+#include "suites/chat/peer/chat.h"
+
+#include <string.h>
+
+enum {
+    LINES = 128, /* in one go, some 64 KiB: less than what chatd may keep for one that reads */
+    TEXT = 400,
+    ENOUGH = 64 << 10,        /* surely in the memory of chatd */
+    UNKNOWN_MOST = 700 << 10, /* where the kernel does not tell: nobody is dropped for that */
+    TOO_MUCH = 3 << 20,       /* chatd keeps 1 MiB at most */
+    MOST = 64 << 20,
+    MOST_KB = 8 << 10,
+};
+
+/* A channel with one who talks, one who listens, and one who does not read. */
+struct scene {
+    struct chatd *d;
+    const char *channel, *filler;
+    struct user *talks, *listens, *deaf;
+    int said;        /* lines so far */
+    long owed;       /* bytes of them, as they come for `listens` and for `deaf` */
+    bool deaf_quits; /* was told to `listens` */
+};
+
+static struct scene scene_make(struct random *r)
+{
+    struct scene s = {.d = chatd_start(), .channel = a_channel(r), .filler = letters(r, TEXT)};
+    s.deaf = member_on(s.d, a_nick(r), s.channel);
+    s.talks = member_on(s.d, a_nick(r), s.channel);
+    s.listens = member_on(s.d, a_nick(r), s.channel);
+    settle(s.deaf);
+    settle(s.talks);
+    endpoint_hold(s.deaf->e, true);
+    return s;
+}
+
+/* One of the lines, as its parts or as the end of its bytes. */
+static const char *line_of(const struct scene *s, int number)
+{
+    return text("PRIVMSG %s :%d %s", s->channel, number, s->filler);
+}
+
+/* Line `number` comes for `u`; `quits` of who does not read may come before. Returns its bytes. */
+static long expect_line(struct scene *s, struct user *u, int number, bool *quits)
+{
+    const char *why = text("line %d of those that are said", number), *end = line_of(s, number);
+    for (;;) {
+        struct bytes raw;
+        if (hear_end(u, why, end, &raw) &&
+            strncmp(raw.at, text(":%s!", s->talks->nick), strlen(s->talks->nick) + 2) == 0)
+            return (long)raw.len + 1;
+        struct line l = line_parse(raw.at, raw.len);
+        if (quits != NULL && !*quits && line_matches(&l, text(":%s QUIT ...", s->deaf->nick))) {
+            *quits = true;
+            continue;
+        }
+        EXPECT(line_matches(&l, text(":%s %s", s->talks->nick, end)), why,
+               quoted(raw.at, raw.len, 100));
+        return (long)raw.len + 1;
+    }
+}
+
+/* LINES lines more are said, and heard by who listens. */
+static void talk(struct scene *s)
+{
+    char *lines = kept(LINES * (CONTENT_MAX + 2) + 1);
+    size_t len = 0;
+    for (int i = 0; i < LINES; i++) {
+        const char *line = line_of(s, s->said + i);
+        memcpy(lines + len, line, strlen(line));
+        len += strlen(line);
+        memcpy(lines + len, "\r\n", 2);
+        len += 2;
+    }
+    endpoint_queue(s->talks->e, lines, len);
+    for (int i = 0; i < LINES; i++)
+        s->owed += expect_line(s, s->listens, s->said++, &s->deaf_quits);
+}
+
+/* Whether more than `most` of `owed` bytes for `u` are in no kernel: chatd itself keeps them. */
+static bool keeps_more(const struct chatd *d, const struct user *u, long owed, long most)
+{
+    long kernel = in_the_kernel(u);
+    if (kernel < 0 || owed - kernel <= most)
+        return false;
+    wait_rest(d->p, "chatd sleeps when it has done what it can do");
+    return owed - in_the_kernel(u) > most;
+}
+
+/* Whether chatd surely keeps something for `u`, and not so much that it may drop it. */
+static bool something_waits(const struct chatd *d, const struct user *u, long owed)
+{
+    return in_the_kernel(u) < 0 ? owed > UNKNOWN_MOST : keeps_more(d, u, owed, ENOUGH);
+}
+
+TEST(slow, others, "who does not read holds nobody up, and gets everything when it reads again")
+{
+    struct random r = random_from_test();
+    struct scene s = scene_make(&r);
+    do
+        talk(&s);
+    while (!something_waits(s.d, s.deaf, s.owed) && s.owed < MOST && !s.deaf_quits);
+    EXPECT(!s.deaf_quits, "a client that does not read is kept while less than 1 MiB waits for it",
+           "its QUIT");
+    expect_rest(s.d->p, "a client does not read, and nobody talks");
+    say(s.listens, "PRIVMSG %s :are you there", s.talks->nick);
+    hear(s.talks, "the others are served", ":%s PRIVMSG %s :are you there", s.listens->nick,
+         s.talks->nick);
+
+    endpoint_hold(s.deaf->e, false);
+    for (int i = 0; i < s.said; i++)
+        expect_line(&s, s.deaf, i, NULL);
+    silent(s.deaf, "it reads and is served again");
+    say(s.deaf, "PRIVMSG %s :back", s.channel);
+    hear(s.listens, "who reads again is a member as before", ":%s PRIVMSG %s :back", s.deaf->nick,
+         s.channel);
+}
+
+TEST(slow, dropped, "a client that never reads is dropped, and little is kept for it")
+{
+    struct random r = random_from_test();
+    struct scene s = scene_make(&r);
+    long before = process_peak_kb(program_pid(s.d->p));
+    do
+        talk(&s);
+    while (!s.deaf_quits && s.owed < MOST && !keeps_more(s.d, s.deaf, s.owed, TOO_MUCH));
+    EXPECT(s.deaf_quits, "QUIT of the client that does not read, once 1 MiB waits for it",
+           text("%ld KiB were sent to it, the kernel has %ld KiB of them, and no QUIT has come",
+                s.owed >> 10, in_the_kernel(s.deaf) >> 10));
+    long after = process_peak_kb(program_pid(s.d->p));
+    EXPECT(after - before <= MOST_KB, "chatd keeps at most 1 MiB for a client that does not read",
+           text("its memory grew by %ld KiB", after - before));
+    hear(s.talks, "all others are told", ":%s QUIT ...", s.deaf->nick);
+    talk(&s);
+    say(s.talks, "NAMES %s", s.channel);
+    expect_members(s.talks, s.channel, "who was dropped is on no channel", s.talks->nick,
+                   s.listens->nick, NULL);
+    silent(s.listens, "a QUIT is told once");
+    endpoint_discard(s.deaf->e);
+    endpoint_hold(s.deaf->e, false);
+    endpoint_wait_end(s.deaf->e, "the connection of a client that is dropped is closed");
+}
+
+TEST(ends, late_reader, "replies go out although the client has ended its side and reads later")
+{
+    enum { PINGS = 200 };
+    struct random r = random_from_test();
+    struct chatd *d = chatd_start();
+    const char *token = letters(&r, TEXT), *channel = a_channel(&r);
+    struct user *ann = member_on(d, a_nick(&r), channel);
+    struct user *late = member_on(d, a_nick(&r), channel);
+    settle(ann);
+    say(late, "PING :%s", token);
+    struct line l = next_line(late, "PONG");
+    int asked = 0;
+    endpoint_hold(late->e, true);
+    const char *ping = text("PING :%s\r\n", token), *end = token;
+    do {
+        for (int i = 0; i < PINGS; i++)
+            endpoint_queue(late->e, ping, strlen(ping));
+        asked += PINGS;
+        say(late, "PRIVMSG %s :%d", channel, asked);
+        hear(ann, "all that was asked before has been read", ":%s PRIVMSG %s :%d", late->nick,
+             channel, asked);
+    } while (!something_waits(d, late, asked * (long)(l.raw.len + 2)) &&
+             asked * (long)l.raw.len < MOST);
+    endpoint_close_input(late->e);
+    hear(ann, "its end is a QUIT", ":%s QUIT ...", late->nick);
+    expect_rest(d->p, "a client has ended its side and does not read");
+    silent(ann, "the others are served");
+
+    endpoint_hold(late->e, false);
+    for (int i = 0; i < asked; i++) {
+        struct bytes raw;
+        EXPECT(hear_end(late, "PONG for each PING", end, &raw),
+               text("PONG for each of %d PINGs", asked), quoted(raw.at, raw.len, 100));
+    }
+    expect_end(late, "its input has ended, and all was answered");
+}

@@ -1,0 +1,6 @@
+/* What: does nothing, and says that all is well.
+ * Passes: */
+int main(void)
+{
+    return 0;
+}

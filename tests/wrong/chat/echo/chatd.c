@@ -1,0 +1,58 @@
+#define _GNU_SOURCE
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static struct pollfd polled[1000];
+
+static void end(int n)
+{
+    (void)n;
+    _exit(0);
+}
+
+int main(int argc, char **argv)
+{
+    struct sockaddr_in6 a = {.sin6_family = AF_INET6};
+    socklen_t len = sizeof a;
+    const int on = 1, off = 0;
+    int fd = socket(AF_INET6, SOCK_STREAM, 0);
+    if (argc != 1 && (argc != 3 || strcmp(argv[1], "-p") != 0)) {
+        fprintf(stderr, "usage: chatd [-p PORT]\n");
+        return 2;
+    }
+    signal(SIGTERM, end);
+    signal(SIGINT, end);
+    a.sin6_port = htons((uint16_t)(argc == 3 ? atoi(argv[2]) : 6667));
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+    if (bind(fd, (struct sockaddr *)&a, sizeof a) < 0 || listen(fd, 1000) < 0) {
+        perror("chatd");
+        return 1;
+    }
+    getsockname(fd, (struct sockaddr *)&a, &len);
+    printf("listening on %d\n", ntohs(a.sin6_port));
+    fflush(stdout);
+    polled[0] = (struct pollfd){.fd = fd, .events = POLLIN};
+    for (int count = 1;;) {
+        poll(polled, (nfds_t)count, -1);
+        for (int i = 1; i < count; i++) {
+            char bytes[2048];
+            ssize_t n = polled[i].revents ? recv(polled[i].fd, bytes, sizeof bytes, 0) : 0;
+            if (polled[i].revents && n <= 0) {
+                close(polled[i].fd);
+                polled[i] = polled[--count];
+                continue;
+            }
+            if (n > 0)
+                send(polled[i].fd, bytes, (size_t)n, MSG_NOSIGNAL);
+        }
+        if (polled[0].revents && count < 1000)
+            polled[count++] = (struct pollfd){.fd = accept(fd, NULL, NULL), .events = POLLIN};
+    }
+}
