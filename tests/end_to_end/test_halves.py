@@ -1,0 +1,50 @@
+"""The two halves of a client-server lab are graded each on its own."""
+
+import json
+import shutil
+import unittest
+
+from ipclab import GRADED, ROOT, folder, grade
+
+# What a student writes of each half.
+HALVES = {
+    "fifo": {"server": "server.c", "client": "client.c"},
+    "chat": {"chatd": "chatd.c", "chat": "chat.c"},
+    "rpc": {"calcd": "calcd.c", "calc": "calc.c"},
+}
+TOGETHER_MAX = 3  # points, at most, of tests that need both halves
+
+
+class Halves(unittest.TestCase):
+    def test_a_half_that_does_not_compile_costs_the_other_nothing(self):
+        for lab, halves in HALVES.items():
+            with self.subTest(lab):
+                self.check(lab, halves)
+
+    def check(self, lab, halves):
+        manifest = json.loads((ROOT / "assignments" / lab / "lab.json").read_text())
+        points = {test["id"]: test["points"] for test in manifest["tests"]}
+        # valgrind takes the longest, and is no matter of halves.
+        tests = [test for test in points if not test.startswith("memcheck/")]
+        failed = {}
+        for program, file in halves.items():
+            with folder() as into:
+                work = shutil.copytree(ROOT / "reference" / lab, into / lab)
+                (work / file).write_text("int main(void) { return undeclared; }\n")
+                done = grade(self, work, lab=lab, tests=tests)
+            self.assertEqual((done.status, done.results["status"]), (GRADED, "graded"), done)
+            self.assertFalse(done.results["build"]["ok"])
+            self.assertIn(f"{file}:1", done.feedback["build"]["log"])
+            self.assertIn(b"Not every program compiles", done.out)
+            failed[program] = {run["test"]: run["message"] for run in done.results["runs"]
+                               if run["status"] != "passed"}
+            for test, message in failed[program].items():
+                self.assertEqual(message["expected"], f"{program} compiles", test)
+        one, other = failed.values()
+        self.assertEqual(set(one) | set(other), set(tests), "each test is of a half")
+        both = set(one) & set(other)
+        self.assertLessEqual(sum(points[test] for test in both), TOGETHER_MAX, both)
+
+
+if __name__ == "__main__":
+    unittest.main()
