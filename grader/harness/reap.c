@@ -213,6 +213,9 @@ const char *death_sentence(const struct program *p)
         return text("%s was killed by signal 9 (SIGKILL), which the grader did not send: it did so "
                     "itself, or it hit a limit of memory or processor time",
                     p->name);
+    if (signal == SIGPIPE)
+        return text("%s was killed by signal 13 (SIGPIPE): it has written to somebody who had gone",
+                    p->name);
     return NULL;
 }
 

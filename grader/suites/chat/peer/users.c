@@ -106,6 +106,8 @@ static struct line line_or_end(struct user *u, const char *expected)
 
 static const char *end_shown(const struct user *u)
 {
+    /* A program that dies loses its connections first; its death explains this end. */
+    wait_quiet_or_end(u->chatd->p, "chatd has ended a connection, and waits for what others say");
     return text("the connection %s", endpoint_was_reset(u->e) ? "was reset" : "has ended");
 }
 

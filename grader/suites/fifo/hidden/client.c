@@ -14,7 +14,7 @@
 static void expect_answered(struct desk *d, struct random *r, const char *why)
 {
     const char *a = word(r), *b = word(r);
-    struct program *p = run("client", d->dir, "ECHO", a, NULL);
+    struct program *p = run("client", "-t", "60000", d->dir, "ECHO", a, NULL);
     struct request q = expect_request(d, p, "1", "ECHO", a, why);
     answer(d, &q, "OK %s", b);
     expect_status(p, 0, "the reply is there");
@@ -107,14 +107,14 @@ TEST(client, any_bytes, "texts of any bytes, there and back")
         const char *back = i % 2 == 0 ? texts[i] : random_text(&r, (size_t)between(&r, 1, 4000));
         if (*back == ' ' && i % 2 == 1)
             back++;
-        struct program *p = run("client", dir, "ECHO", texts[i], NULL);
+        struct program *p = run("client", "-t", "60000", dir, "ECHO", texts[i], NULL);
         struct request q = expect_request(d, p, "1", "ECHO", texts[i], "the text as it is");
         const char *reply = text("1 OK %s\n", back);
         answer_bytes(d, &q, reply, strlen(reply));
         expect_status(p, 0, "the reply is there");
         expect_printed(p, text("%s\n", back), "the text of the reply as it is");
     }
-    struct program *p = run("client", dir, "COUNT", "", NULL);
+    struct program *p = run("client", "-t", "60000", dir, "COUNT", "", NULL);
     struct request q = expect_request(d, p, "1", "COUNT", "", "an empty text");
     answer(d, &q, "OK");
     expect_status(p, 0, "the reply is there");
@@ -203,11 +203,12 @@ TEST(client, too_long, "a request of PIPE_BUF bytes is sent, a longer one is not
     const char *dir = dir_make(&r);
 
     struct desk *d = desk_open(dir);
-    struct program *p = run("client", dir, "ECHO", letters(&r, LINE_MAX_BYTES), NULL);
+    struct program *p =
+        run("client", "-t", "60000", dir, "ECHO", letters(&r, LINE_MAX_BYTES), NULL);
     expect_failure(p, "the request would be longer than PIPE_BUF");
     expect_nothing_asked(d, "it is too long");
     expect_names(dir, "requests", "the client leaves nothing");
-    p = run("client", dir, "COUNT", letters(&r, 100000), NULL);
+    p = run("client", "-t", "60000", dir, "COUNT", letters(&r, 100000), NULL);
     expect_failure(p, "the request would be much longer than PIPE_BUF");
     expect_nothing_asked(d, "it is too long");
 
@@ -215,7 +216,7 @@ TEST(client, too_long, "a request of PIPE_BUF bytes is sent, a longer one is not
     int sent = 0, refused = 0;
     for (size_t len = LINE_MAX_BYTES - 19; len <= LINE_MAX_BYTES - 9; len++) {
         const char *much = letters(&r, len);
-        p = run("client", dir, "ECHO", much, NULL);
+        p = run("client", "-t", "60000", dir, "ECHO", much, NULL);
         wait_quiet_or_end(p, "the client asks and waits for its reply, or refuses");
         if (program_has_ended(p)) {
             expect_failure(p, "the request would be longer than PIPE_BUF");

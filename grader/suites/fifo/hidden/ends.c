@@ -160,8 +160,8 @@ TEST(ends, client_output, "a reply that can't be printed is an error")
         suite_failed("cannot open", "/dev/full");
     struct desk *d = desk_open(dir);
     for (int i = 0; i < 2; i++) {
-        struct program *p =
-            i == 0 ? command("client", dir, "ECHO", a, NULL) : command("client", dir, "-", NULL);
+        struct program *p = i == 0 ? command("client", "-t", "60000", dir, "ECHO", a, NULL)
+                                   : command("client", "-t", "60000", dir, "-", NULL);
         program_give(p, 1, full);
         program_start(p);
         if (i == 1)
@@ -173,7 +173,7 @@ TEST(ends, client_output, "a reply that can't be printed is an error")
         expect_names(dir, "requests", "the client removes its FIFO");
     }
     close(full);
-    struct program *p = run("client", dir, "ECHO", a, NULL);
+    struct program *p = run("client", "-t", "60000", dir, "ECHO", a, NULL);
     struct request q = expect_request(d, p, "1", "ECHO", a, "from the next command");
     answer(d, &q, "OK %s", a);
     expect_status(p, 0, "the text of the reply can be written");

@@ -12,7 +12,8 @@ TEST(lines, status, "an ERR goes to stderr, the next line is asked, and 1 is the
     struct desk *d = desk_open(dir);
     for (int wrong = 0; wrong <= 3; wrong++) { /* the line that is answered with ERR; 0: none */
         const char *printed = "";
-        struct program *p = run_with("DANCE\nECHO x\nSING\n", "client", dir, "-", NULL);
+        struct program *p =
+            run_with("DANCE\nECHO x\nSING\n", "client", "-t", "60000", dir, "-", NULL);
         for (int i = 1; i <= 3; i++) {
             struct request q = take_request(d, p, "each line is asked, whatever was answered");
             EXPECT(strcmp(q.id, text("%d", i)) == 0, text("ID %d for the line %d", i, i),

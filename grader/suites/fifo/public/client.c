@@ -11,7 +11,7 @@ TEST(client, request, "client writes one line, waits for the reply, prints its t
     const char *dir = dir_make(&r), *a = word(&r), *b = word(&r), *c = word(&r);
 
     struct desk *d = desk_open(dir);
-    struct program *p = run("client", dir, "UPPER", text("%s %s", a, b), NULL);
+    struct program *p = run("client", "-t", "60000", dir, "UPPER", text("%s %s", a, b), NULL);
     struct request q = expect_request(d, p, "1", "UPPER", text("%s %s", a, b), "from one command");
     wait_quiet(p, "the client waits for its reply");
     answer(d, &q, "OK %s", c);
@@ -47,7 +47,7 @@ TEST(client, fifo_first, "the client's own FIFO is there, and open, before its r
     bool asked = false;
 
     struct desk *d = desk_open(dir);
-    struct program *p = command("client", dir, "ECHO", a, NULL);
+    struct program *p = command("client", "-t", "60000", dir, "ECHO", a, NULL);
     if (trace_start(p)) {
         /* At each of its system calls. */
         for (int i = 0; i < STOPS_MAX && !asked && trace_next(&stop, SLEEPS_MS); i++)
@@ -59,7 +59,7 @@ TEST(client, fifo_first, "the client's own FIFO is there, and open, before its r
         look_if_asked(d, &asked);
     EXPECT(asked, "the client writes its request into DIR/requests", what_happened());
 
-    p = run("client", dir, "ECHO", a, NULL);
+    p = run("client", "-t", "60000", dir, "ECHO", a, NULL);
     struct request q = expect_request(d, p, "1", "ECHO", a, "from one command");
     answer(d, &q, "OK %s", b);
     expect_status(p, 0, "the reply is there");
@@ -72,7 +72,7 @@ TEST(client, error_reply, "a reply with ERR goes to stderr, and the exit status 
     const char *dir = dir_make(&r), *a = word(&r), *why = word(&r);
 
     struct desk *d = desk_open(dir);
-    struct program *p = run("client", dir, "DANCE", NULL);
+    struct program *p = run("client", "-t", "60000", dir, "DANCE", NULL);
     struct request q = take_request(d, p, "a client does not know what its server can do");
     EXPECT(strcmp(q.op, "DANCE") == 0 && q.text_len == 0, "the request DANCE without a text",
            text("the line %s", quoted(q.line, q.len, 100)));
@@ -82,7 +82,7 @@ TEST(client, error_reply, "a reply with ERR goes to stderr, and the exit status 
     expect_printed(p, "", "there is no text");
     expect_names(dir, "requests", "the client removes its FIFO in any case");
 
-    p = run("client", dir, "ECHO", a, NULL);
+    p = run("client", "-t", "60000", dir, "ECHO", a, NULL);
     q = take_request(d, p, "from the next command");
     answer(d, &q, "OK ERR %s", a);
     expect_status(p, 0, "the reply was OK");
