@@ -639,6 +639,15 @@ static void kills_itself(void)
     waits_for_end_of("killed");
 }
 
+static void writes_to_nobody(void)
+{
+    struct program *p = start("flood", NULL);
+    program_wait_output(p, 1, 1);
+    program_close_output(p, 1);
+    program_wait(p);
+    test_fail("it lives on", "it is gone");
+}
+
 static void we_kill_it(void)
 {
     struct program *p = start("sleep", NULL);
@@ -664,6 +673,9 @@ Test(harness, makes_a_verdict_of_every_end)
     b = scenario(kills_itself);
     assert_verdict(b, BOARD_FAILED);
     assert_says(b->got, "which the grader did not send");
+    b = scenario(writes_to_nobody);
+    assert_verdict(b, BOARD_FAILED);
+    assert_says(b->got, "(SIGPIPE): it has written to somebody who had gone; besides: it is gone");
     assert_verdict(scenario(we_kill_it), BOARD_PASSED);
 }
 
