@@ -142,6 +142,12 @@ struct orphan {
     bool zombie, reaped;
 };
 
+/* Words that tool_command() has sealed. */
+struct sealed {
+    const struct sealed *next;
+    const char *seal, *words;
+};
+
 struct harness {
     bool active;
     const char *id;
@@ -153,6 +159,7 @@ struct harness {
     bool transcript_full;
     struct program *programs, **last_program;
     struct endpoint *endpoints;
+    const struct sealed *sealed;
     struct orphan *orphans;
     struct sandbox sandbox[2]; /* of programs, of peers: these may run any command */
     bool sandbox_ready[2];
@@ -219,6 +226,8 @@ void endpoints_close(void);
 /* Writes `count` arguments of `p` to `out`, which has room for them, those of tools sealed; returns
  * how many. */
 size_t tools_seal(const struct program *p, const char *const *args, size_t count, const char **out);
+/* What tool_command() has sealed in `arg`, as it was: for people, and the same in each grading. */
+const char *tools_reveal(const char *arg);
 
 /* ---- streams.c ---- */
 

@@ -477,7 +477,7 @@ static void note_start(const struct program *p)
 {
     struct strbuf line = STRBUF_INIT;
     for (size_t i = 0; i < p->arg_count && line.len < 300; i++) {
-        const char *arg = p->args[i];
+        const char *arg = tools_reveal(p->args[i]);
         bool plain = *arg != '\0' && strspn(arg, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVW"
                                                  "XYZ0123456789_-+=./:,@%") == strlen(arg);
         strbuf_addf(&line, plain ? " %s" : " '%s'", arg);

@@ -370,6 +370,7 @@ void harness_end(void)
 #endif
     harness.active = false;
     harness.programs = NULL;
+    harness.sealed = NULL;
     for (size_t i = 0; i < harness.kept_count; i++)
         free(harness.kept[i]);
     harness.kept_count = 0;

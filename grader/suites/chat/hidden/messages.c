@@ -41,7 +41,8 @@ TEST(message, one_target, "a message has one target and one text")
     silent(ann, "further parameters are ignored");
 }
 
-TEST(message, text, "a text keeps its colons and blanks; a colon before one word means nothing")
+TEST(message, last_parameter,
+     "a text keeps its colons and blanks; a colon before one word means nothing")
 {
     struct random r = random_from_test();
     struct chatd *d = chatd_start();

@@ -1,5 +1,5 @@
 /*
- * rpcgen_server.c - an independent server: dispatcher and XDR are rpcgen's, from the lab's calc.x,
+ * tirpc_server.c - an independent server: dispatcher and XDR are rpcgen's, from the lab's calc.x,
  * the rest is libtirpc.
  *
  * Prints "TCP-PORT UDP-PORT", each a port that the system has chosen, and serves until it is
@@ -110,7 +110,7 @@ int main(void)
 {
     int tcp = serve(true), udp = serve(false);
     if (tcp == 0 || udp == 0) {
-        fputs("rpcgen_server: no port\n", stderr);
+        fputs("tirpc_server: no port\n", stderr);
         return 1;
     }
     printf("%d %d\n", tcp, udp);

@@ -1,8 +1,8 @@
 /*
- * rpcgen_client.c - an independent client: the stubs are rpcgen's, from the lab's calc.x, the rest
+ * tirpc_client.c - an independent client: the stubs are rpcgen's, from the lab's calc.x, the rest
  * is libtirpc.
  *
- *     rpcgen_client tcp|udp PORT
+ *     tirpc_client tcp|udp PORT
  *
  * reads calls from stdin, a line each, as calc has them ("add 1 -2"), and prints a line for each:
  * the value, "status N" of the calculator, or "failed: why" of the library.
@@ -67,7 +67,7 @@ int main(int argc, char **argv)
     static quad_t numbers[NUMBERS_MAX + 1];
     CLIENT *client = argc == 3 ? client_to(strcmp(argv[1], "tcp") == 0, atoi(argv[2])) : NULL;
     if (client == NULL) {
-        fputs(clnt_spcreateerror("rpcgen_client"), stderr);
+        fputs(clnt_spcreateerror("tirpc_client"), stderr);
         return 1;
     }
     while (fgets(line, sizeof line, stdin) != NULL) {
