@@ -96,7 +96,7 @@ TEST(memcheck, hostile, "no line, however broken or long, makes chatd touch what
     expect_memory_clean(d->p);
 }
 
-TEST(memcheck, client_hostile, "no line of a server makes chat touch what is not its own")
+TEST(memcheck, client_garbage, "no line of a server makes chat touch what is not its own")
 {
     struct random r = random_from_test();
     struct program *p = program_new("chat");
