@@ -7,16 +7,16 @@ import os
 import pathlib
 import random
 import re
-import shutil
 import signal
 import time
 import unittest
 
 import peers
-from ipclab import folder, run, wait_for
+from ipclab import BUILD, folder, run, wait_for
 from peers import LOOPBACK, Program
 
-SOURCES = pathlib.Path(__file__).resolve().parent / "rpcgen"
+# The suite's own, with stubs that rpcgen has written.
+CLIENT, SERVER = (BUILD / "suites/tools/rpc" / name for name in ("tirpc_client", "tirpc_server"))
 PROGRAM = 0x20000415
 LEAST, MOST = -2**63, 2**63 - 1
 OVERFLOW, BY_ZERO = "overflow", "divide by zero"
@@ -79,37 +79,6 @@ def words(call):
 
 # ---- the peers ----
 
-def generate(into):
-    """Client and server of rpcgen in the folder `into`."""
-    into.mkdir()
-    shutil.copy(LAB / "calc.x", into)
-    libtirpc = ["-I/usr/include/tirpc", "-ltirpc"]
-    steps = [("rpcgen", "-C", "-M", option, "-o", f"calc{name}", "calc.x")
-             for option, name in (("-h", ".h"), ("-c", "_xdr.c"), ("-l", "_clnt.c"),
-                                  ("-m", "_svc.c"))]
-    for name, stub in ("client", "calc_clnt.c"), ("server", "calc_svc.c"):
-        ours = ["gcc", "-Wall", "-Wextra", "-Werror", "-O2", "-I."]
-        steps.append((*ours, "-c", SOURCES / f"{name}.c", "-o", f"{name}.o", *libtirpc))
-        # What rpcgen writes has variables that nobody uses.
-        steps.append(("gcc", "-O2", "-o", name, f"{name}.o", stub, "calc_xdr.c", *libtirpc))
-    for step in steps:
-        done = run(*step, cwd=into)
-        if done.returncode != 0:
-            raise AssertionError(f"{words(step)}: {done.stderr.decode()}")
-    return into
-
-
-class Generated:
-    """For classes whose tests need what rpcgen writes."""
-
-    @classmethod
-    def setUpClass(cls):
-        peers.need("rpcgen")
-        if not os.path.exists("/usr/include/tirpc/rpc/rpc.h"):
-            raise unittest.SkipTest("not installed: libtirpc-dev")
-        cls.generated = generate(cls.enterClassContext(folder()) / "generated")
-
-
 def calcd(case, host):
     return peers.serve(case, [LAB / "calcd", "-p", "0"], host)
 
@@ -168,7 +137,7 @@ class Rpcinfo(unittest.TestCase):
                 self.assertIn("Program unavailable", said)
 
 
-class RpcgenClient(Generated, unittest.TestCase):
+class RpcgenClient(unittest.TestCase):
     """calcd with rpcgen's client: all calls through one connection, or from one UDP port."""
 
     def setUp(self):
@@ -177,7 +146,7 @@ class RpcgenClient(Generated, unittest.TestCase):
 
     def ask(self, transport, calls):
         """Makes the calls, one after the other; returns the answers."""
-        client = Program(self, [self.generated / "client", transport, LOOPBACK, self.server.port],
+        client = Program(self, [CLIENT, transport, self.server.port],
                          self.host)
         for number, call in enumerate(calls, 1):
             client.write(words(call))
@@ -211,7 +180,7 @@ class RpcgenClient(Generated, unittest.TestCase):
 
     def test_beside_each_other(self):
         """A client that is connected and silent keeps nobody waiting."""
-        silent = Program(self, [self.generated / "client", "tcp", LOOPBACK, self.server.port],
+        silent = Program(self, [CLIENT, "tcp", self.server.port],
                          self.host)
         silent.write("add 1 1")
         silent.prints(1)
@@ -223,7 +192,7 @@ class RpcgenClient(Generated, unittest.TestCase):
         self.server.stop()
 
 
-class RpcgenServer(Generated, unittest.TestCase):
+class RpcgenServer(unittest.TestCase):
     """calc with rpcgen's server: each call is a calc of its own, over TCP or UDP."""
 
     def setUp(self):
@@ -231,7 +200,7 @@ class RpcgenServer(Generated, unittest.TestCase):
 
     def serve(self, *refusing):
         """Starts the server; returns what calc has for TCP and for UDP before OP."""
-        server = Program(self, [self.generated / "server", *refusing], self.host)
+        server = Program(self, [SERVER, *refusing], self.host)
         ports = server.says(r"^listening on (\d+) (\d+)$")
         return {"tcp": (LOOPBACK, ports[1]), "udp": ("-u", LOOPBACK, ports[2])}
 
@@ -269,7 +238,7 @@ class RpcgenServer(Generated, unittest.TestCase):
 
     def test_nobody_there(self):
         """Its port after it has gone."""
-        server = Program(self, [self.generated / "server"], self.host)
+        server = Program(self, [SERVER], self.host)
         tcp, udp = server.says(r"^listening on (\d+) (\d+)$").groups()
         server.kill()
         for way in (LOOPBACK, tcp), ("-u", "-t", 300, LOOPBACK, udp):

@@ -2,10 +2,12 @@
  * tirpc_client.c - an independent client: the stubs are rpcgen's, from the lab's calc.x, the rest
  * is libtirpc.
  *
- *     tirpc_client tcp|udp PORT
+ *     tirpc_client tcp|fragments|udp PORT
  *
- * reads calls from stdin, a line each, as calc has them ("add 1 -2"), and prints a line for each:
- * the value, "status N" of the calculator, or "failed: why" of the library.
+ * reads calls from stdin, a line each, as calc has them ("add 1 -2"; a number is the procedure of
+ * that number, without arguments), and prints a line for each: the value, "divide by zero",
+ * "overflow", or what the library has to complain about. All go through one connection; with
+ * `fragments` in records of many small fragments.
  */
 #include <arpa/inet.h>
 #include <inttypes.h>
@@ -20,25 +22,32 @@
 #include <calc_xdr.c>
 #include <calc_clnt.c>
 
-enum { NUMBERS_MAX = 1024, LINE_BYTES = 32768 };
+enum {
+    NUMBERS_MAX = 1024,
+    LINE_BYTES = 32768,
+    SMALLEST = 100, /* the library takes no smaller buffer; one of 0 is its own choice */
+};
 
-static CLIENT *client_to(bool_t tcp, int port)
+static CLIENT *client_to(const char *transport, int port)
 {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     struct netbuf address = {.maxlen = sizeof to, .len = sizeof to, .buf = &to};
-    int fd = socket(AF_INET, tcp ? SOCK_STREAM : SOCK_DGRAM, 0);
+    bool_t udp = strcmp(transport, "udp") == 0;
+    int fd = socket(AF_INET, udp ? SOCK_DGRAM : SOCK_STREAM, 0);
     if (fd < 0)
         return NULL;
-    return tcp ? clnt_vc_create(fd, &address, CALC_PROG, CALC_VERS, 0, 0)
-               : clnt_dg_create(fd, &address, CALC_PROG, CALC_VERS, 0, 0);
+    return udp ? clnt_dg_create(fd, &address, CALC_PROG, CALC_VERS, 0, 0)
+               : clnt_vc_create(fd, &address, CALC_PROG, CALC_VERS,
+                                strcmp(transport, "tcp") == 0 ? 0 : SMALLEST, 0);
 }
 
-static enum clnt_stat null_call(CLIENT *client)
+/* rpcgen makes no stub for procedure 0. So any number may be called, also one too many. */
+static enum clnt_stat bare_call(CLIENT *client, rpcproc_t procedure)
 {
     struct timeval most = {25, 0};
     xdrproc_t nothing = (xdrproc_t)(void (*)(void))xdr_void;
-    return clnt_call(client, NULLPROC, nothing, NULL, nothing, NULL, most);
+    return clnt_call(client, procedure, nothing, NULL, nothing, NULL, most);
 }
 
 static enum clnt_stat call(CLIENT *client, const char *op, quad_t *numbers, u_int count,
@@ -58,14 +67,14 @@ static enum clnt_stat call(CLIENT *client, const char *op, quad_t *numbers, u_in
         return calc_sum_1(vector, result, client);
     if (strcmp(op, "acc") == 0)
         return calc_accumulate_1(numbers[0], result, client);
-    return null_call(client);
+    return bare_call(client, (rpcproc_t)atoi(op));
 }
 
 int main(int argc, char **argv)
 {
     static char line[LINE_BYTES];
     static quad_t numbers[NUMBERS_MAX + 1];
-    CLIENT *client = argc == 3 ? client_to(strcmp(argv[1], "tcp") == 0, atoi(argv[2])) : NULL;
+    CLIENT *client = argc == 3 ? client_to(argv[1], atoi(argv[2])) : NULL;
     if (client == NULL) {
         fputs(clnt_spcreateerror("tirpc_client"), stderr);
         return 1;
@@ -79,9 +88,11 @@ int main(int argc, char **argv)
                 numbers[count++] = strtoll(word, NULL, 10);
         enum clnt_stat stat = call(client, op, numbers, count, &result);
         if (stat != RPC_SUCCESS)
-            printf("failed: %s\n", clnt_sperrno(stat));
-        else if (result.status != CALC_OK)
-            printf("status %d\n", (int)result.status);
+            printf("%s\n", clnt_sperror(client, op));
+        else if (result.status == CALC_DIVIDE_BY_ZERO)
+            printf("divide by zero\n");
+        else if (result.status == CALC_OVERFLOW)
+            printf("overflow\n");
         else
             printf("%" PRId64 "\n", (int64_t)result.calc_result_u.value);
         fflush(stdout);

@@ -2,8 +2,11 @@
  * tirpc_server.c - an independent server: dispatcher and XDR are rpcgen's, from the lab's calc.x,
  * the rest is libtirpc.
  *
- * Prints "TCP-PORT UDP-PORT", each a port that the system has chosen, and serves until it is
- * killed. Nobody is asked for leave and nothing registered: there is no rpcbind.
+ *     tirpc_server [program|version|procedure|arguments|system|credentials]
+ *
+ * Prints "listening on TCP-PORT UDP-PORT", each a port on loopback that the system has chosen, and
+ * serves until it is killed. With an argument it refuses every call, for the reason that the
+ * argument names. Nobody is asked for leave and nothing registered: there is no rpcbind.
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -11,6 +14,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 
 /* Written at build time; they lie in a folder of system headers, so that nobody warns of them. */
@@ -90,6 +94,30 @@ int calc_prog_1_freeresult(SVCXPRT *transport, xdrproc_t xdr_result, caddr_t res
     return 1;
 }
 
+static const char *reason = "";
+
+static void refuse(struct svc_req *request, SVCXPRT *transport)
+{
+    (void)request;
+    if (strcmp(reason, "procedure") == 0)
+        svcerr_noproc(transport);
+    else if (strcmp(reason, "arguments") == 0)
+        svcerr_decode(transport);
+    else if (strcmp(reason, "system") == 0)
+        svcerr_systemerr(transport);
+    else
+        svcerr_weakauth(transport);
+}
+
+static bool_t answer_at(SVCXPRT *transport)
+{
+    /* What is registered is another program, or version, than the one that is called. */
+    bool program = strcmp(reason, "program") == 0, version = strcmp(reason, "version") == 0;
+    bool refuses = *reason != '\0' && !program && !version;
+    return svc_reg(transport, CALC_PROG + program, CALC_VERS + version,
+                   refuses ? refuse : calc_prog_1, NULL);
+}
+
 /* Returns the port, 0 on a failure. */
 static int serve(bool tcp)
 {
@@ -101,19 +129,21 @@ static int serve(bool tcp)
         (tcp && listen(fd, BACKLOG) != 0) || getsockname(fd, (struct sockaddr *)&at, &len) != 0)
         return 0;
     SVCXPRT *transport = tcp ? svc_vc_create(fd, 0, 0) : svc_dg_create(fd, 0, 0);
-    if (transport == NULL || !svc_reg(transport, CALC_PROG, CALC_VERS, calc_prog_1, NULL))
+    if (transport == NULL || !answer_at(transport))
         return 0;
     return ntohs(at.sin_port);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc > 1)
+        reason = argv[1];
     int tcp = serve(true), udp = serve(false);
     if (tcp == 0 || udp == 0) {
         fputs("tirpc_server: no port\n", stderr);
         return 1;
     }
-    printf("%d %d\n", tcp, udp);
+    printf("listening on %d %d\n", tcp, udp);
     fflush(stdout);
     svc_run();
     return 1;
