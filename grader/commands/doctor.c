@@ -5,11 +5,9 @@
 #include "commands/commands.h"
 
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,6 +17,7 @@
 #include "sandbox/namespaces.h"
 #include "sandbox/sandbox.h"
 #include "support/child.h"
+#include "support/ipv6.h"
 #include "support/json.h"
 #include "support/memory.h"
 #include "support/text.h"
@@ -127,19 +126,6 @@ static bool check_shared_memory(long wanted_mb, struct strbuf *detail)
     return there >= wanted_mb;
 }
 
-static int bind_ipv6(void)
-{
-    const struct sockaddr_in6 loopback = {.sin6_family = AF_INET6,
-                                          .sin6_addr = IN6ADDR_LOOPBACK_INIT};
-    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0), fault = 0;
-
-    if (fd == -1 || bind(fd, (const struct sockaddr *)&loopback, sizeof loopback) != 0)
-        fault = errno;
-    if (fd != -1)
-        close(fd);
-    return fault;
-}
-
 /* Where a slot has a network of its own it is that one that counts. */
 static bool check_ipv6(struct strbuf *detail)
 {
@@ -148,9 +134,9 @@ static bool check_ipv6(struct strbuf *detail)
     pid_t pid = own ? namespaces_fork() : -1;
 
     if (pid == 0)
-        _exit(bind_ipv6());
+        _exit(ipv6_fault());
     if (pid < 0)
-        fault = bind_ipv6();
+        fault = ipv6_fault();
     else if (waitpid(pid, &status, 0) == pid && WIFEXITED(status))
         fault = WEXITSTATUS(status);
     if (fault == 0)

@@ -51,15 +51,13 @@ size_t tools_seal(const struct program *p, const char *const *args, size_t count
     size_t n = 0;
     for (size_t i = 0; i < count;) {
         const char *arg = args[i++], *tool = tool_of(arg);
-        size_t secrets = tool == NULL ? 0 : count_secrets(args + i, count - i);
+        bool sealed = tool != NULL && can_unseal(arg);
+        size_t secrets = sealed && !p->memcheck ? count_secrets(args + i, count - i) : 0;
         /* valgrind reads what it lets a program execute. */
-        if (tool != NULL && p->memcheck && can_unseal(arg))
-            arg = tool_path(text("plain/%s", tool));
-        out[n++] = arg;
-        if (secrets > 0 && !p->memcheck && can_unseal(arg)) {
+        out[n++] = sealed && p->memcheck ? tool_path(text("plain/%s", tool)) : arg;
+        if (secrets > 0)
             out[n++] = seal(args + i, secrets);
-            i += secrets;
-        }
+        i += secrets;
     }
     return n;
 }

@@ -33,6 +33,12 @@ bool form_true(const cJSON *object, const char *key)
     return cJSON_IsTrue(form_member(object, key));
 }
 
+bool form_is_partly_built(const cJSON *document)
+{
+    return form_is(document, "status", "graded") &&
+           !form_true(form_member(document, "build"), "ok");
+}
+
 long form_count(const cJSON *object, const char *key)
 {
     return document_count(object, key);

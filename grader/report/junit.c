@@ -128,16 +128,14 @@ static void add_status(struct strbuf *out, const cJSON *document, const char *la
     struct junit_suite suite = {.cases = STRBUF_INIT, .tests = 1};
     bool ours = form_is(document, "status", "grader_error");
     const char *tag = ours ? "error" : "failure";
-    const cJSON *build = form_member(document, "build");
-    const char *log = form_string(build, "log");
+    const char *log = form_string(form_member(document, "build"), "log");
     const char *status = form_string(document, "status"), *reason = form_string(document, "reason");
-    bool graded = form_is(document, "status", "graded");
 
-    if (graded && form_true(build, "ok"))
-        return;
-    if (graded) {
+    if (form_is_partly_built(document)) {
         status = "build_failed";
         reason = "not every program compiles; the tests of those that don't fail";
+    } else if (form_is(document, "status", "graded")) {
+        return;
     }
     suite.errors = ours;
     suite.failures = !ours;

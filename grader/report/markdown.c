@@ -185,10 +185,9 @@ void report_markdown(FILE *out, const cJSON *document)
         add_plain(&md, form_string(document, "reason"), DOCUMENT_LINE);
         strbuf_addch(&md, '\n');
     }
-    bool partly = form_is(document, "status", "graded") && !form_true(build, "ok");
-    if (partly)
+    if (form_is_partly_built(document))
         strbuf_addstr(&md, "**Not every program compiles; the tests of those that don't fail:**\n");
-    if (partly || form_is(document, "status", "build_failed"))
+    if (form_is_partly_built(document) || form_is(document, "status", "build_failed"))
         add_fence(&md, form_string(build, "log"), LOG_MAX);
     if (!stopped) {
         add_tables(&md, document);

@@ -390,16 +390,15 @@ static void put_notes(struct table *t, const cJSON *document)
 /* What kept the tests from running; false when they ran. */
 static bool put_stopped(struct table *t, const cJSON *document)
 {
-    const cJSON *build = form_member(document, "build");
+    const char *log = form_string(form_member(document, "build"), "log");
 
-    if (form_is(document, "status", "graded")) {
-        if (!form_true(build, "ok")) {
-            put(t, "\n");
-            put_wrapped(t, RED, "Not every program compiles; the tests of those that don't fail:");
-            wrap_lines(&t->text, form_string(build, "log"), "  | ", t->width, LOG_LINES);
-        }
-        return false;
+    if (form_is_partly_built(document)) {
+        put(t, "\n");
+        put_wrapped(t, RED, "Not every program compiles; the tests of those that don't fail:");
+        wrap_lines(&t->text, log, "  | ", t->width, LOG_LINES);
     }
+    if (form_is(document, "status", "graded"))
+        return false;
     put(t, "\n");
     if (form_is(document, "status", "build_failed")) {
         struct strbuf line = STRBUF_INIT;
@@ -407,7 +406,7 @@ static bool put_stopped(struct table *t, const cJSON *document)
         strbuf_addf(&line, "No test could run: %s", form_string(document, "reason"));
         put_wrapped(t, RED, line.text);
         strbuf_release(&line);
-        wrap_lines(&t->text, form_string(build, "log"), "  | ", t->width, LOG_LINES);
+        wrap_lines(&t->text, log, "  | ", t->width, LOG_LINES);
         return true;
     }
     if (form_is(document, "status", "rejected")) {

@@ -31,11 +31,11 @@ static int copy_tool(const struct grading *g, const char *from, const char *seal
     size_t place = result == 0 ? seal_place(bytes.text, bytes.len) : 0;
     strbuf_release(&bytes);
     if (result == 0)
-        result = file_copy(from, plain, 0755, err);
-    if (result == 0)
         result = file_copy(from, sealed, place > 0 ? 0711 : 0755, err);
     if (result == 0 && place > 0)
         result = write_key(sealed, place, g->seal_key, err);
+    if (result == 0 && place > 0)
+        result = file_copy(from, plain, 0755, err);
     return result;
 }
 

@@ -2,8 +2,8 @@
  * tools.h - the suite's own programs, copied into the grading's work folder.
  *
  * FOLDER/NAME may be executed by the programs under test, and, where its arguments can be sealed
- * (support/seal.h), not be read. FOLDER/plain/NAME, which can, is for valgrind, which reads what it
- * lets a program execute.
+ * (support/seal.h), not be read; of these there is FOLDER/plain/NAME, which can, for valgrind,
+ * which reads what it lets a program execute.
  */
 #ifndef IPCLAB_RUN_TOOLS_H
 #define IPCLAB_RUN_TOOLS_H
