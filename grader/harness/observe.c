@@ -458,6 +458,20 @@ void process_descriptors(pid_t pid, struct descriptor_list *list)
     qsort(list->fd, list->count, sizeof list->fd[0], by_number);
 }
 
+size_t process_descriptors_below(pid_t pid)
+{
+    static struct process_list list;
+    static struct descriptor_list open;
+    process_descriptors(pid, &open);
+    size_t count = open.count;
+    process_descendants(pid, &list);
+    for (size_t i = 0; i < list.count; i++) {
+        process_descriptors(list.pid[i], &open);
+        count += open.count;
+    }
+    return count;
+}
+
 /* ---- mappings ---- */
 
 bool process_mappings(pid_t pid, bool (*each)(const struct mapping *m, void *context),

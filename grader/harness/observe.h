@@ -41,6 +41,8 @@ void process_descendants(pid_t pid,
                          struct process_list *list); /* all, nearest first, without pid */
 size_t process_threads(pid_t pid);
 void process_descriptors(pid_t pid, struct descriptor_list *list);
+/* How many `pid` and all that descends from it have open. */
+size_t process_descriptors_below(pid_t pid);
 double process_cpu_seconds(pid_t pid); /* user and system, its threads, not its children */
 long process_peak_kb(pid_t pid);       /* VmHWM */
 long process_switches(pid_t pid);      /* voluntary and not, over its threads */

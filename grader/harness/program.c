@@ -100,6 +100,19 @@ void program_arg(struct program *p, const char *arg)
     p->args[p->arg_count++] = text("%s", arg);
 }
 
+struct program *program_from_words(const char *words)
+{
+    struct program *p = NULL;
+    char *rest = (char *)text("%s", words);
+    for (char *w; (w = strsep(&rest, " ")) != NULL;) {
+        if (p == NULL)
+            p = program_new(w);
+        else
+            program_arg(p, strcmp(w, "''") == 0 ? "" : w);
+    }
+    return p;
+}
+
 void program_args(struct program *p, const char *arg, ...)
 {
     va_list args;

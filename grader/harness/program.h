@@ -32,6 +32,9 @@ const char *program_path(const struct program *p);
 
 /* ---- settings, before program_start() ---- */
 
+/* A program of the submission, and its arguments: words with single blanks between them; '' is an
+ * empty one. */
+struct program *program_from_words(const char *words);
 void program_arg(struct program *p, const char *arg);
 void program_args(struct program *p, const char *arg, ...) __attribute__((sentinel));
 void program_argv(struct program *p, const char *const *args); /* NULL at the end */

@@ -39,11 +39,16 @@ void give_away_fd(int fd, const char *name)
         suite_failed("cannot give away", name);
 }
 
+const char *letters(struct random *r, size_t len)
+{
+    char *drawn = test_alloc(len + 1);
+    random_word(r, drawn, len);
+    return drawn;
+}
+
 const char *word(struct random *r)
 {
-    char letters[16];
-    random_word(r, letters, (size_t)between(r, 4, 11));
-    return text("%s", letters);
+    return letters(r, (size_t)between(r, 4, 11));
 }
 
 const char *unique_suffix(void)
@@ -214,6 +219,14 @@ int wait_for_end(struct program *p, const char *expected)
     return program_wait(p);
 }
 
+void expect_status(struct program *p, int status, const char *why)
+{
+    const char *expected = text("exit status %d: %s", status, why);
+    int got = wait_for_end(p, expected);
+    EXPECT(WIFEXITED(got) && WEXITSTATUS(got) == status, expected,
+           text("%s (%s)", status_sentence(got), errors_shown(p)));
+}
+
 struct quiet {
     struct program *p;
     struct activity last;
@@ -302,6 +315,31 @@ void wait_quiet_or_end(struct program *p, const char *what)
         speaks_for_itself(what, "it does not come to rest: it goes on burning processor time");
     if (q.polls)
         test_fail(what, "it wakes up again and again although nothing happens");
+}
+
+struct moment {
+    int64_t since_ns;
+    int ms;
+};
+
+static bool has_passed(void *context)
+{
+    const struct moment *m = context;
+    return clock_ns() - m->since_ns >= (int64_t)m->ms * NS_PER_MS;
+}
+
+void let_pass(int ms)
+{
+    struct moment m = {clock_ns(), ms};
+    wait_until(has_passed, &m, "time passes");
+    harness_count_wait(ms);
+}
+
+void expect_waited(int64_t since_ns, int ms, const char *why)
+{
+    int64_t took = (clock_ns() - since_ns) / NS_PER_MS;
+    EXPECT(took >= ms - CLOCKS_DIFFER_MS, text("it waits %d ms and then ends: %s", ms, why),
+           text("it ended after %lld ms", (long long)took));
 }
 
 void wait_asleep(struct program *p, const char *what)

@@ -19,8 +19,9 @@
 #include "harness/program.h"
 #include "harness/random.h"
 
-/* A random word of 4 to 11 letters. */
+/* A random word of 4 to 11 letters; one of `len`. */
 const char *word(struct random *r);
+const char *letters(struct random *r, size_t len);
 /*
  * For names of objects that all processes of a machine see: "" where the slot has namespaces of its
  * own; else letters that no other slot has at the moment. (Two gradings with one seed at a time
@@ -71,6 +72,8 @@ const char *errors_shown(struct program *p);
 
 /* Waits for the end of `p`, `expected` as in wait_until(), and returns the wait status. */
 int wait_for_end(struct program *p, const char *expected);
+/* Waits for it: "exit status N: WHY". */
+void expect_status(struct program *p, int status, const char *why);
 /* Waits until `p` with all its descendants sleeps and goes on sleeping: it neither spins nor polls;
  * fails when it ended instead. */
 void wait_quiet(struct program *p, const char *what);
@@ -81,6 +84,12 @@ void wait_quiet_or_end(struct program *p, const char *what);
 void program_stop(struct program *p);
 /* The same, and SIGCONT: a wait that SIGSTOP has interrupted is over, or has begun anew. */
 void program_stop_and_continue(struct program *p);
+/* Lets time pass, where that is what a test is about. */
+void let_pass(int ms);
+/* `ms` have passed since `since_ns` (clock_ns()): "it waits MS ms and then ends: WHY". Programs
+ * measure their time with a clock that may be set a little slower than ours meanwhile. */
+enum { CLOCKS_DIFFER_MS = 5 };
+void expect_waited(int64_t since_ns, int ms, const char *why);
 /*
  * wait_quiet(), and it sleeps until somebody wakes it: it does not sleep for a time, to look again
  * afterwards. Not for a program that has a time-out to keep.

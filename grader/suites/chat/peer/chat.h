@@ -60,7 +60,6 @@ bool line_matches(const struct line *l, const char *pattern);
 
 const char *a_nick(struct random *r); /* 4 to 8 letters, different in each call */
 const char *a_channel(struct random *r);
-const char *letters(struct random *r, size_t len);
 
 /* ---- chatd and its users ---- */
 
@@ -168,10 +167,7 @@ void chat_prints(struct chat *c, const char *why, const char *format, ...)
 void chat_notes(struct chat *c, const char *why, ...) __attribute__((sentinel));
 /* It has printed nothing but "-- " lines for what was told before. */
 void chat_prints_nothing(struct chat *c, const char *why);
-/* Exit status, with what stderr says in the message. */
-void expect_status(struct program *p, int status, const char *why);
 /* Wrong usage: 2 and a line on stderr. `words` with single blanks between them. */
 void expect_usage(const char *words, const char *why);
-struct program *command(const char *words);
 
 #endif

@@ -206,30 +206,9 @@ void chat_prints_nothing(struct chat *c, const char *why)
 
 /* ---- ends and usage ---- */
 
-void expect_status(struct program *p, int status, const char *why)
-{
-    const char *expected = text("exit status %d: %s", status, why);
-    int got = wait_for_end(p, expected);
-    EXPECT(WIFEXITED(got) && WEXITSTATUS(got) == status, expected,
-           text("%s (%s)", status_sentence(got), errors_shown(p)));
-}
-
-struct program *command(const char *words)
-{
-    struct program *p = NULL;
-    char *rest = (char *)text("%s", words);
-    for (char *w; (w = strsep(&rest, " ")) != NULL;) {
-        if (p == NULL)
-            p = program_new(w);
-        else
-            program_arg(p, w);
-    }
-    return p;
-}
-
 void expect_usage(const char *words, const char *why)
 {
-    struct program *p = command(words);
+    struct program *p = program_from_words(words);
     const char *expected =
         text("exit status 2 and a usage line on stderr for '%s': %s", words, why);
     program_start(p);

@@ -157,13 +157,6 @@ bool line_matches(const struct line *l, const char *pattern)
 
 /* ---- from the seed ---- */
 
-const char *letters(struct random *r, size_t len)
-{
-    char *s = kept(len + 1);
-    random_word(r, s, len);
-    return s;
-}
-
 static int names_made;
 
 static void forget_names(void)

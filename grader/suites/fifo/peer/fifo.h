@@ -70,8 +70,6 @@ struct program *run_with(const char *input, const char *name, ...) __attribute__
 /* What became of the programs, for a message: who waits where, and how the others ended. */
 const char *what_happened(void);
 
-/* Waits for the end: exit status `status`, and `why` completes "exit status N: ". */
-void expect_status(struct program *p, int status, const char *why);
 /* The same with 1, and a line on stderr. */
 void expect_failure(struct program *p, const char *why);
 /* The same with 2, a line on stderr, and nothing on stdout. */
@@ -94,16 +92,11 @@ void expect_said(struct program *p, const char *said, const char *what);
 /* The number stands on stderr, after the end, and not as a part of a longer one. */
 void expect_line_number(struct program *p, long number, const char *what);
 
-/* Waits until `ms` milliseconds have passed. */
-void let_pass(int ms);
-/* Descriptors of it and of all its descendants, and how many these are, zombies too. */
-size_t descriptors_of(struct program *p);
+/* How many descend from it, zombies too. */
 size_t processes_of(struct program *p);
 
 /* Random bytes of a TEXT: any but newline and NUL. */
 const char *random_text(struct random *r, size_t len);
-/* `len` random letters */
-const char *letters(struct random *r, size_t len);
 
 /* ---- visitors of a server (visitor.c) ---- */
 

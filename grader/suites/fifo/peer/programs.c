@@ -7,9 +7,6 @@
 #include "suites/fifo/peer/fifo.h"
 #include "support/clock.h"
 
-/* Programs measure their time with a clock that may be set a little slower than ours meanwhile. */
-enum { CLOCKS_DIFFER_MS = 5 };
-
 /* ---- starting ---- */
 
 /* The last ones of this test, for messages. */
@@ -77,14 +74,6 @@ const char *what_happened(void)
 
 /* ---- expectations ---- */
 
-void expect_status(struct program *p, int status, const char *why)
-{
-    const char *expected = text("exit status %d: %s", status, why);
-    int got = wait_for_end(p, expected);
-    EXPECT(WIFEXITED(got) && WEXITSTATUS(got) == status, expected,
-           text("%s (%s)", status_sentence(got), errors_shown(p)));
-}
-
 /* All that it has said on stderr. */
 static const char *said_by(struct program *p)
 {
@@ -114,9 +103,7 @@ void expect_usage(struct program *p, const char *why)
 void expect_timeout(struct program *p, int64_t since_ns, int ms, const char *why)
 {
     expect_status(p, 3, why);
-    int64_t took = (clock_ns() - since_ns) / NS_PER_MS;
-    EXPECT(took >= ms - CLOCKS_DIFFER_MS, text("it waits %d ms and then ends: %s", ms, why),
-           text("it ended after %lld ms", (long long)took));
+    expect_waited(since_ns, ms, why);
     harness_count_wait(ms);
 }
 
@@ -174,43 +161,6 @@ void expect_line_number(struct program *p, long number, const char *what)
 
 /* ---- what tests see and need besides ---- */
 
-/* Until `ms` milliseconds have passed since `since_ns`, on our own clock. */
-struct moment {
-    int64_t since_ns;
-    int ms;
-};
-
-static bool has_passed(void *context)
-{
-    const struct moment *m = context;
-    return clock_ns() - m->since_ns >= (int64_t)m->ms * NS_PER_MS;
-}
-
-void let_pass(int ms)
-{
-    struct moment m = {clock_ns(), ms};
-    harness_stuck_after(STUCK_MS + ms);
-    wait_until(has_passed, &m, "time passes");
-    harness_count_wait(ms);
-}
-
-static size_t descriptors_of_one(pid_t pid)
-{
-    static struct descriptor_list list;
-    process_descriptors(pid, &list);
-    return list.count;
-}
-
-size_t descriptors_of(struct program *p)
-{
-    static struct process_list list;
-    size_t count = descriptors_of_one(program_pid(p));
-    process_descendants(program_pid(p), &list);
-    for (size_t i = 0; i < list.count; i++)
-        count += descriptors_of_one(list.pid[i]);
-    return count;
-}
-
 size_t processes_of(struct program *p)
 {
     static struct process_list list;
@@ -226,13 +176,4 @@ const char *random_text(struct random *r, size_t len)
         if (bytes[i] == '\n' || bytes[i] == '\0')
             bytes[i] = '%';
     return bytes;
-}
-
-const char *letters(struct random *r, size_t len)
-{
-    static char drawn[1 << 17];
-    if (len >= sizeof drawn)
-        abort();
-    random_word(r, drawn, len);
-    return text("%s", drawn);
 }

@@ -9,25 +9,6 @@
 
 #include "support/clock.h"
 
-/* Until `ms` milliseconds have passed since `since_ns`, on our own clock. */
-struct moment {
-    int64_t since_ns;
-    int ms;
-};
-
-static bool has_passed(void *context)
-{
-    const struct moment *m = context;
-    return clock_ns() - m->since_ns >= (int64_t)m->ms * NS_PER_MS;
-}
-
-static void let_pass(int ms)
-{
-    struct moment m = {clock_ns(), ms};
-    wait_until(has_passed, &m, "time passes");
-    harness_count_wait(ms);
-}
-
 /* Puts bytes into the pipe until no more fit; how many. */
 static size_t fill(int pipe_end)
 {

@@ -137,8 +137,6 @@ const char *what_happened(void);
 
 /* ---- expectations of programs ---- */
 
-/* Waits for the end: exit status `status`, and `why` completes "exit status N: ". */
-void expect_status(struct program *p, int status, const char *why);
 /* The same of msend and mbox, whose functions print nothing: nothing is on stdout, and on stderr
  * the main's one line where `status` is not 0. */
 void expect_silent(struct program *p, int status);

@@ -17,7 +17,7 @@ TEST(coprocess, closes_input, "a child that closes its input lives on; our stdin
     file_wait(p, "closed", "the child runs");
     wait_quiet(p, "pipeline waits for the child, which has closed its input and not its output");
     gate_open("gate", 1);
-    expect_status(p, 4, "the status of the child, although our stdin is open and silent");
+    expect_pipeline_status(p, 4, "the status of the child, although our stdin is open and silent");
     expect_bytes(p, said, strlen(said), "what the child said after it had closed its input");
 
     p = pipeline("--coprocess @ close 0 close 1 arrive both await gate exit 5");
@@ -25,7 +25,7 @@ TEST(coprocess, closes_input, "a child that closes its input lives on; our stdin
     file_wait(p, "both", "the child runs");
     wait_quiet(p, "pipeline waits for the child, which has closed both of its pipes and runs on");
     gate_open("gate", 1);
-    expect_status(p, 5, "the status of the child, which outlived its pipes");
+    expect_pipeline_status(p, 5, "the status of the child, which outlived its pipes");
 }
 
 TEST(coprocess, stops_reading, "a child that takes only a part of its input is heard to its end")
@@ -44,9 +44,10 @@ TEST(coprocess, stops_reading, "a child that takes only a part of its input is h
            "the reading of our stdin ends once the child takes no more of it",
            text("pipeline read on: %ju MiB", (uintmax_t)program_input_taken(p) >> 20));
     gate_open("gate", 1);
-    expect_status(p, 4,
-                  "the status of the child; that it takes no more input is no failure, and "
-                  "pipeline does not die of SIGPIPE");
+    expect_pipeline_status(
+        p, 4,
+        "the status of the child; that it takes no more input is no failure, and "
+        "pipeline does not die of SIGPIPE");
     expect_bytes(p, said, strlen(said), "what the child said after it had closed its input");
 }
 
@@ -63,9 +64,10 @@ TEST(coprocess, closes_output, "a child that closes its output still gets all of
     wait_quiet(p, "pipeline waits for our input, although the child's output has ended");
     program_queue(p, pattern_bytes((uint64_t)seed, MEDIUM), MEDIUM);
     program_close_input(p);
-    expect_status(p, 4,
-                  "the status of the child, which checks its input: it gets all of our stdin, "
-                  "although its own output has ended");
+    expect_pipeline_status(
+        p, 4,
+        "the status of the child, which checks its input: it gets all of our stdin, "
+        "although its own output has ended");
     expect_bytes(p, said, strlen(said), "what the child said before it closed its output");
 }
 
@@ -84,9 +86,10 @@ TEST(coprocess, input_ends_first,
     wait_quiet(p, "our stdin has ended and our stdout is full: pipeline carries the child's output "
                   "to its end, so it waits");
     program_hold_output(p, 1, false);
-    expect_status(p, 4,
-                  "the status of the child, whose output is carried to its end although our "
-                  "stdin has ended");
+    expect_pipeline_status(
+        p, 4,
+        "the status of the child, whose output is carried to its end although our "
+        "stdin has ended");
     program_wait_output_end(p, 1);
     EXPECT(program_output_total(p, 1) == SOME, "all that the child writes after its input ended",
            text("%ju of %d bytes", (uintmax_t)program_output_total(p, 1), (int)SOME));
@@ -109,9 +112,9 @@ TEST(coprocess, output_gone, "when nobody takes our stdout the child's output is
 {
     struct program *p = pipeline("--coprocess @ emit 1 0");
     close_while_writing(p);
-    expect_status(p, 141,
-                  "the child dies of SIGPIPE, 128+13, once its output cannot be written, "
-                  "although our stdin is open and silent");
+    expect_pipeline_status(p, 141,
+                           "the child dies of SIGPIPE, 128+13, once its output cannot be written, "
+                           "although our stdin is open and silent");
 }
 
 TEST(coprocess, output_gone_input_stays,
@@ -126,9 +129,10 @@ TEST(coprocess, output_gone_input_stays,
     file_wait(p, "closed", "the child's next write fails");
     program_queue(p, pattern_bytes((uint64_t)seed, MEDIUM), MEDIUM);
     program_close_input(p);
-    expect_status(p, 4,
-                  "the status of the child, which ignored SIGPIPE and checked its input: each "
-                  "direction runs until its own end");
+    expect_pipeline_status(
+        p, 4,
+        "the status of the child, which ignored SIGPIPE and checked its input: each "
+        "direction runs until its own end");
 }
 
 TEST(coprocess, output_first,
@@ -145,7 +149,8 @@ TEST(coprocess, output_first,
     program_close_input(p);
     wait_quiet(p, "all pipes fill up while we do not read");
     program_hold_output(p, 1, false);
-    expect_status(p, 4, "the status of the child, which wrote first and then checked its input");
+    expect_pipeline_status(p, 4,
+                           "the status of the child, which wrote first and then checked its input");
     program_wait_output_end(p, 1);
     EXPECT(program_output_total(p, 1) == MEDIUM, "all of the child's output",
            text("%ju of %d bytes", (uintmax_t)program_output_total(p, 1), (int)MEDIUM));
@@ -155,7 +160,8 @@ TEST(coprocess, output_first,
     program_start(p);
     program_queue_pattern(p, 8, MEDIUM);
     program_close_input(p);
-    expect_status(p, 5, "the status of the child, which reads everything before it writes");
+    expect_pipeline_status(p, 5,
+                           "the status of the child, which reads everything before it writes");
     program_wait_output_end(p, 1);
     EXPECT(program_output_total(p, 1) == MEDIUM, "everything comes back",
            text("%ju of %d bytes", (uintmax_t)program_output_total(p, 1), (int)MEDIUM));
@@ -180,7 +186,7 @@ TEST(coprocess, output_first,
               "the child gets all of our stdin while nobody reads our stdout: a full stdout does "
               "not stop the other direction");
     program_hold_output(p, 1, false);
-    expect_status(p, 6, "the status of the child");
+    expect_pipeline_status(p, 6, "the status of the child");
     program_wait_output_end(p, 1);
     EXPECT(program_output_total(p, 1) == 200000, "all of the child's output",
            text("%ju of 200000 bytes", (uintmax_t)program_output_total(p, 1)));
@@ -202,7 +208,8 @@ TEST(coprocess, heir, "the pipes count, not the child: its own child may hold th
            "bytes pass as long as somebody holds the child's ends", "the output ended");
     program_send_text(p, two);
     program_close_input(p);
-    expect_status(p, 4, "the status of the child that pipeline started, which ended long ago");
+    expect_pipeline_status(p, 4,
+                           "the status of the child that pipeline started, which ended long ago");
     expect_bytes(p, text("%s%s", one, two), strlen(one) + strlen(two), "all that was sent");
 
     /* Only the input is held on. */
@@ -214,7 +221,8 @@ TEST(coprocess, heir, "the pipes count, not the child: its own child may hold th
     wait_quiet(p, "the child and its output have ended, and its child still takes its input");
     program_send_text(p, one);
     program_close_input(p);
-    expect_status(p, 5, "the status of the child that pipeline started, which ended long ago");
+    expect_pipeline_status(p, 5,
+                           "the status of the child that pipeline started, which ended long ago");
     program_wait_output_end(p, 2); /* the child's child holds it to its end */
     const char *read = file_text("read", NULL, "the child's child counts what it reads");
     EXPECT(strcmp(read, text("%zu", strlen(one))) == 0, "the child's child gets all of our stdin",
@@ -229,19 +237,19 @@ TEST(coprocess, statuses,
     file_make("plain", "a text, no program\n", 0644);
     struct program *p = pipeline("--coprocess @ kill 15");
     program_start(p);
-    expect_status(p, 143, "the child died of SIGTERM: 128+15");
+    expect_pipeline_status(p, 143, "the child died of SIGTERM: 128+15");
     p = pipeline("--coprocess no-such-%s", word(&r));
     program_start(p);
-    expect_status(p, 127, "there is no such program; our stdin is open and silent");
+    expect_pipeline_status(p, 127, "there is no such program; our stdin is open and silent");
     p = pipeline("--coprocess ./plain");
     program_start(p);
-    expect_status(p, 126, "the file is there, and not executable");
+    expect_pipeline_status(p, 126, "the file is there, and not executable");
     p = pipeline("--coprocess @ arrive child drain exit 0");
     program_start(p);
     file_wait(p, "child", "the child runs");
     program_send_text(p, word(&r));
     program_close_input(p);
-    expect_status(p, 0, "the child read its input and succeeded");
+    expect_pipeline_status(p, 0, "the child read its input and succeeded");
 }
 
 TEST(coprocess, constant_memory, "neither direction piles up what the other side does not take")
@@ -254,13 +262,13 @@ TEST(coprocess, constant_memory, "neither direction piles up what the other side
     EXPECT(!file_there("written"), "the child waits once the pipes and a buffer are full",
            text("it could write all its %d MiB although nobody has read any", LARGE >> 20));
     program_hold_output(p, 1, false);
-    expect_status(p, 4, "the status of the child");
+    expect_pipeline_status(p, 4, "the status of the child");
     program_wait_output_end(p, 1);
     EXPECT(program_output_total(p, 1) == LARGE, "all of the child's output",
            text("%ju of %d bytes", (uintmax_t)program_output_total(p, 1), (int)LARGE));
     struct program *small = pipeline("--coprocess @ emit 1 65536 exit 4");
     program_start(small);
-    expect_status(small, 4, "the status of the child");
+    expect_pipeline_status(small, 4, "the status of the child");
     expect_same_peak(small, p);
 
     struct random r = random_from_test();
@@ -279,5 +287,6 @@ TEST(coprocess, constant_memory, "neither direction piles up what the other side
     gate_open("gate", 1);
     wait_quiet(p, "everything waits again once the child has read a little");
     gate_open("gate", 1);
-    expect_status(p, 5, "the status of the child, which checked that it gets all of our stdin");
+    expect_pipeline_status(p, 5,
+                           "the status of the child, which checked that it gets all of our stdin");
 }

@@ -48,7 +48,7 @@ static void expect_closed_works(const char *option)
         if (meter && (closed & 4))
             program_wait(p);
         else
-            expect_status(
+            expect_pipeline_status(
                 p, 4,
                 text("the status of the last stage; %s closed at the start", closed_names(closed)));
         expect_data(text("got%d", closed), sent, closed);
@@ -100,7 +100,7 @@ TEST(descriptors, closed_coprocess, "--coprocess with any of 0, 1 and 2 closed a
         if (closed & 2)
             program_wait(p); /* what the child says is thrown away, or ends it */
         else
-            expect_status(
+            expect_pipeline_status(
                 p, 4,
                 text("the status of the child; %s closed at the start", closed_names(closed)));
         if (!(closed & 2))
@@ -131,7 +131,7 @@ TEST(descriptors, meter, "--meter: two pipes a link, and a stage holds no end bu
         program_words(p, "| @ report stage%d", i);
     program_words(p, "exit 4");
     program_start(p);
-    expect_status(p, 4, "the status of the last stage");
+    expect_pipeline_status(p, 4, "the status of the last stage");
     for (int i = 0; i < STAGES; i++) {
         const char *stage = text("stage %d of %d", i + 1, STAGES);
         h[i] = held_read(text("stage%d", i), stage);
@@ -155,7 +155,7 @@ TEST(descriptors, coprocess, "--coprocess: the child holds its two pipes, stderr
     program_start(p);
     file_wait(p, "up", "the child runs");
     gate_open("gate", 1);
-    expect_status(p, 4, "the status of the child");
+    expect_pipeline_status(p, 4, "the status of the child");
     struct held h = held_read("child", "the child");
     expect_no_more(&h, "the child");
     EXPECT(h.kind[0] == HELD_PIPE && h.kind[1] == HELD_PIPE,
@@ -221,7 +221,7 @@ TEST(descriptors, flags, "the flags of the caller's descriptors stay as they wer
         wait_quiet(p, "the pipeline waits for more input");
         expect_flags(shared, flags, "while it runs");
         close(in[1]);
-        expect_status(p, 4, "the status of the last stage");
+        expect_pipeline_status(p, 4, "the status of the last stage");
         expect_flags(shared, flags, "after its end");
         close(in[0]);
         close(out[0]);
@@ -251,7 +251,7 @@ TEST(descriptors, flags, "the flags of the caller's descriptors stay as they wer
         wait_quiet(p, "the pipeline waits for its stages");
         expect_flags(shared, flags, "while it runs");
         gate_open("gate", 1);
-        expect_status(p, 4, "the status of the last stage");
+        expect_pipeline_status(p, 4, "the status of the last stage");
         expect_flags(shared, flags, "after its end");
         close(in[0]);
         close(out[0]);

@@ -14,14 +14,14 @@ TEST(idle, plain, "pipeline sleeps while its stages run")
     program_stop_and_continue(p);
     expect_idle(p, "both stages wait, after it was stopped and continued");
     gate_open("gate", 2);
-    expect_status(p, 4, "the status of the last stage");
+    expect_pipeline_status(p, 4, "the status of the last stage");
 
     p = pipeline("@ exit 3 | @ arrive stops stop gate exit 5");
     program_start(p);
     file_wait(p, "stops", "the last stage runs");
     wait_quiet(p, "pipeline waits for its last stage, which is stopped and has not ended");
     gate_open("gate", 1);
-    expect_status(p, 5, "the status of the last stage, which was stopped and continued");
+    expect_pipeline_status(p, 5, "the status of the last stage, which was stopped and continued");
 }
 
 TEST(idle, meter, "--meter: pipeline sleeps while no byte can move, whatever is closed or full")
@@ -45,14 +45,14 @@ TEST(idle, meter, "--meter: pipeline sleeps while no byte can move, whatever is 
     gate_open("right", 1);
     expect_idle(p, "the right stage has ended and the left one lives on");
     gate_open("left", 1);
-    expect_status(p, 4, "the status of the last stage");
+    expect_pipeline_status(p, 4, "the status of the last stage");
     expect_links(p, (uint64_t[]){300000}, 1);
 
     p = pipeline("--meter @ emit 1 100000 | @ await right check 1 100000 exit 5");
     program_start(p);
     expect_idle(p, "the right pipe of the link is full, and its writer has ended");
     gate_open("right", 1);
-    expect_status(p, 5, "the status of the last stage, which gets all the bytes");
+    expect_pipeline_status(p, 5, "the status of the last stage, which gets all the bytes");
     expect_links(p, (uint64_t[]){100000}, 1);
 }
 
@@ -70,14 +70,14 @@ TEST(idle, coprocess, "--coprocess: pipeline sleeps while no byte can move, what
     file_wait(p, "end", "the child sees the end of its input");
     expect_idle(p, "our stdin has ended and the child lives on");
     gate_open("gate", 1);
-    expect_status(p, 4, "the status of the child");
+    expect_pipeline_status(p, 4, "the status of the child");
 
     p = pipeline("--coprocess @ close 0 arrive no-input await gate exit 5");
     program_start(p);
     file_wait(p, "no-input", "the child runs");
     expect_idle(p, "the child has closed its input");
     gate_open("gate", 1);
-    expect_status(p, 5, "the status of the child");
+    expect_pipeline_status(p, 5, "the status of the child");
 
     p = pipeline("--coprocess @ close 1 arrive no-output await gate drain exit 6");
     program_start(p);
@@ -85,7 +85,7 @@ TEST(idle, coprocess, "--coprocess: pipeline sleeps while no byte can move, what
     expect_idle(p, "the child has closed its output");
     gate_open("gate", 1);
     program_close_input(p);
-    expect_status(p, 6, "the status of the child");
+    expect_pipeline_status(p, 6, "the status of the child");
 
     p = pipeline("--coprocess @ arrive no-reader await gate exit 7");
     program_start(p);
@@ -93,5 +93,5 @@ TEST(idle, coprocess, "--coprocess: pipeline sleeps while no byte can move, what
     program_close_output(p, 1);
     expect_idle(p, "nobody reads our stdout, and the child is silent");
     gate_open("gate", 1);
-    expect_status(p, 7, "the status of the child");
+    expect_pipeline_status(p, 7, "the status of the child");
 }

@@ -10,7 +10,7 @@ TEST(memcheck, cannot_start, "nothing is left behind when a stage can't start")
     struct program *p = pipeline("--meter no-such-%s | @ drain | @ arrive ran", word(&r));
     program_memcheck(p);
     program_start(p);
-    expect_status(p, 0, "the status of the last stage; the first can't start");
+    expect_pipeline_status(p, 0, "the status of the last stage; the first can't start");
     file_text("ran", NULL, "the last stage runs");
     expect_memory_clean(p);
 }
@@ -26,7 +26,7 @@ TEST(memcheck, child_first, "nothing is left behind when the coprocess ends befo
     program_start(p);
     file_wait(p, "child", "the child runs");
     gate_open("gate", 1);
-    expect_status(p, 0, "the status of the child");
+    expect_pipeline_status(p, 0, "the status of the child");
     expect_bytes(p, said, strlen(said), "what the child said");
     expect_memory_clean(p);
 }

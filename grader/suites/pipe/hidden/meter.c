@@ -25,7 +25,7 @@ TEST(meter, any_bytes, "links of no byte, of one, and around the size of a pipe,
     }
     program_words(p, "exit 4");
     program_start(p);
-    expect_status(p, 4, "the status of the last stage; each stage checked its input");
+    expect_pipeline_status(p, 4, "the status of the last stage; each stage checked its input");
     expect_links(p, counts, LINKS);
 }
 
@@ -41,7 +41,7 @@ TEST(meter, lines_after_all, "the lines come once all children have ended, not b
     EXPECT(program_output_total(p, 2) == 0, "no line as long as a stage runs",
            "something on stderr already");
     gate_open("gate", 1);
-    expect_status(p, 4, "the status of the last stage");
+    expect_pipeline_status(p, 4, "the status of the last stage");
     expect_links(p, (uint64_t[]){3}, 1);
 }
 
@@ -52,13 +52,13 @@ TEST(meter, one_stage, "--meter with one stage prints no line; with two it print
 
     struct program *p = pipeline("--meter @ say %s exit 4", said);
     program_start(p);
-    expect_status(p, 4, "the status of the only stage");
+    expect_pipeline_status(p, 4, "the status of the only stage");
     expect_bytes(p, said, strlen(said), "what the stage says");
     expect_links(p, NULL, 0);
 
     p = pipeline("--meter @ say %s | @ copy exit 5", said);
     program_start(p);
-    expect_status(p, 5, "the status of the last stage");
+    expect_pipeline_status(p, 5, "the status of the last stage");
     expect_bytes(p, said, strlen(said), "what the stages say");
     expect_links(p, (uint64_t[]){strlen(said)}, 1);
 }
@@ -80,9 +80,10 @@ TEST(meter, full_link_behind, "a link moves while one behind it is full")
     file_wait(p, "full", "the third stage runs");
     wait_quiet(p, "link 3 is full, and its reader does not read yet");
     gate_open("first", 1);
-    expect_status(p, 4,
-                  "link 1 moves while link 3 is full, and what it carries lets the reader of "
-                  "link 3 go on");
+    expect_pipeline_status(
+        p, 4,
+        "link 1 moves while link 3 is full, and what it carries lets the reader of "
+        "link 3 go on");
     expect_links(p, (uint64_t[]){strlen(sent), 0, (uint64_t)count}, 3);
 }
 
@@ -98,7 +99,7 @@ TEST(meter, as_they_come, "a few bytes pass at once, although their writer goes 
     program_start(p);
     expect_bytes(p, text("%s%s", sent, more), strlen(sent) + strlen(more),
                  "the first stage says its second word once the last one has got the first");
-    expect_status(p, 4, "the status of the last stage");
+    expect_pipeline_status(p, 4, "the status of the last stage");
     expect_links(p, (uint64_t[]){strlen(sent) + strlen(more), strlen(sent) + strlen(more)}, 2);
 }
 
@@ -119,7 +120,7 @@ TEST(meter, backpressure, "a right stage that does not read stops the left one, 
     gate_open("gate", 1);
     wait_quiet(p, "everything waits again once the right stage has read a little");
     gate_open("gate", 1);
-    expect_status(p, 4, "the status of the last stage, which checked its input");
+    expect_pipeline_status(p, 4, "the status of the last stage, which checked its input");
     expect_links(p, (uint64_t[]){LARGE}, 1);
 }
 
@@ -134,7 +135,7 @@ TEST(meter, constant_memory, "a large stream through --meter takes no more memor
         p[i] = pipeline("--meter @ emit %d %d | @ check %d %d exit 4", seed, counts[i], seed,
                         counts[i]);
         program_start(p[i]);
-        expect_status(p[i], 4, "the status of the last stage, which checked its input");
+        expect_pipeline_status(p[i], 4, "the status of the last stage, which checked its input");
         expect_links(p[i], (uint64_t[]){(uint64_t)counts[i]}, 1);
     }
     expect_same_peak(p[0], p[1]);
@@ -144,7 +145,7 @@ TEST(meter, stops_through, "what the last stage no longer takes ends all the sta
 {
     struct program *p = pipeline("--meter -- @ emit 1 0 | @ copy | @ copy | @ take 5 exit 4");
     program_start(p);
-    expect_status(p, 4, "the status of the last stage; SIGPIPE goes from stage to stage");
+    expect_pipeline_status(p, 4, "the status of the last stage; SIGPIPE goes from stage to stage");
     expect_link_lines(p, 3);
 
     /* The right stage only closes its input, and lives on; then the left one begins to write. */
@@ -160,7 +161,7 @@ TEST(meter, stops_through, "what the last stage no longer takes ends all the sta
               "the left stage cannot write any more once the right one has closed its "
               "input, although that one runs on");
     gate_open("right", 1);
-    expect_status(p, 5, "the status of the last stage");
+    expect_pipeline_status(p, 5, "the status of the last stage");
     expect_link_lines(p, 1);
 }
 
@@ -179,7 +180,7 @@ TEST(meter, sixty_four, "64 stages with --meter and 256 descriptors")
     program_limit_descriptors(p, 256);
     program_start(p);
     expect_bytes(p, sent, strlen(sent), "a word that went through 64 stages");
-    expect_status(p, 0, "the status of the last stage");
+    expect_pipeline_status(p, 0, "the status of the last stage");
     expect_links(p, counts, STAGES - 1);
 }
 
@@ -187,16 +188,16 @@ TEST(meter, statuses, "--meter leaves the exit status as it is: pipefail, signal
 {
     struct program *p = pipeline("-o pipefail --meter @ exit 6 | @ drain | @ drain");
     program_start(p);
-    expect_status(p, 6, "the rightmost stage that failed is the first");
+    expect_pipeline_status(p, 6, "the rightmost stage that failed is the first");
     expect_links(p, (uint64_t[]){0, 0}, 2);
 
     p = pipeline("--meter @ exit 6 | @ drain kill 15");
     program_start(p);
-    expect_status(p, 143, "the last stage died of SIGTERM: 128+15");
+    expect_pipeline_status(p, 143, "the last stage died of SIGTERM: 128+15");
 
     p = pipeline("--meter no-such-program | @ drain say abc | @ drain exit 7");
     program_start(p);
-    expect_status(p, 7, "the first stage can't start, the others run");
+    expect_pipeline_status(p, 7, "the first stage can't start, the others run");
     /* The reason for the first stage may stand before the lines, or behind them. */
     program_wait_output_end(p, 2);
     size_t len;

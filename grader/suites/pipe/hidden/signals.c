@@ -22,7 +22,7 @@ static struct program *form(int i)
 static void expect_form(struct program *p, int i, uint32_t ignored, uint32_t blocked)
 {
     program_start(p);
-    expect_status(p, 4, "the status of the last stage");
+    expect_pipeline_status(p, 4, "the status of the last stage");
     expect_signals(text("first%d", i), i == 2 ? "the child" : "the first stage", ignored, blocked);
     expect_signals(text("last%d", i), i == 2 ? "the child" : "the last stage", ignored, blocked);
 }

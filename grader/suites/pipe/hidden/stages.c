@@ -24,7 +24,7 @@ TEST(stages, arguments,
     for (size_t i = 0; args[i] != NULL; i++)
         want = text("%s[%s]", want, args[i]);
     expect_bytes(p, want, strlen(want), "each argument in brackets, as the last stage got it");
-    expect_status(p, 0, "the status of the last stage");
+    expect_pipeline_status(p, 0, "the status of the last stage");
 
     p = pipeline("@ exit 1 | @ args");
     want = "";
@@ -35,7 +35,7 @@ TEST(stages, arguments,
     }
     program_start(p);
     expect_bytes(p, want, strlen(want), text("all %d arguments of the last stage", (int)MANY));
-    expect_status(p, 0, "the status of the last stage");
+    expect_pipeline_status(p, 0, "the status of the last stage");
     expect_links(p, NULL, 0);
 
     p = pipeline("@ exit 1 | @ args");
@@ -44,7 +44,7 @@ TEST(stages, arguments,
     program_start(p);
     want = text("[%s]", arg);
     expect_bytes(p, want, strlen(want), "a long argument, all of it");
-    expect_status(p, 0, "the status of the last stage");
+    expect_pipeline_status(p, 0, "the status of the last stage");
 }
 
 TEST(stages, last_acts_first, "the first stage can wait for what the last one does")
@@ -59,7 +59,7 @@ TEST(stages, last_acts_first, "the first stage can wait for what the last one do
         program_start(p);
         expect_bytes(p, text("%s%s", sent, added), strlen(sent) + strlen(added),
                      "the first stage speaks once the last one has let it, so all run at once");
-        expect_status(p, 0, "the status of the last stage");
+        expect_pipeline_status(p, 0, "the status of the last stage");
     }
 }
 
@@ -74,7 +74,7 @@ TEST(stages, gigabyte, "a gigabyte passes in constant memory")
     for (int i = 0; i < 2; i++) {
         p[i] = pipeline("@ emit %d %s | @ check %d %s exit 4", seed, sizes[i], seed, sizes[i]);
         program_start(p[i]);
-        expect_status(p[i], 4, "the status of the last stage, which checked its input");
+        expect_pipeline_status(p[i], 4, "the status of the last stage, which checked its input");
     }
     expect_same_peak(p[0], p[1]);
 }
@@ -101,7 +101,7 @@ TEST(stages, callers_streams,
         program_give(p, 0, in[0]);
         program_give(p, 1, out);
         program_start(p);
-        expect_status(p, 4, "the status of the last stage");
+        expect_pipeline_status(p, 4, "the status of the last stage");
         struct held first = held_read(text("first%d", i), "the first stage"),
                     last = held_read(text("last%d", i), "the last stage");
         EXPECT(first.kind[0] == HELD_PIPE && first.inode[0] == (uintmax_t)in_is.st_ino,
@@ -142,7 +142,7 @@ TEST(eof, every_position, "a stage in any position that closes its output gives 
                            "output, although that one runs on",
                            i + 1, STAGES, at + 1));
         gate_open("gate", run % 2 == 0 ? 1 : 1 + at);
-        expect_status(p, 4, "the status of the last stage");
+        expect_pipeline_status(p, 4, "the status of the last stage");
     }
 }
 
@@ -169,7 +169,7 @@ TEST(eof, reader_closes, "a stage in any position that closes its input ends the
                        "nobody else holds that end",
                        at, STAGES, at + 1));
         gate_open("gate", 1);
-        expect_status(p, 4, "the status of the last stage");
+        expect_pipeline_status(p, 4, "the status of the last stage");
     }
 }
 

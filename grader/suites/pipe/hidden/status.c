@@ -9,7 +9,7 @@ static void expect_run(struct program *p, int status, const char *expected)
 {
     program_start(p);
     program_close_input(p);
-    expect_status(p, status, expected);
+    expect_pipeline_status(p, status, expected);
 }
 
 TEST(status, order_of_ends, "whichever stage ends first, each status is taken for its own stage")
@@ -39,9 +39,9 @@ TEST(status, order_of_ends, "whichever stage ends first, each status is taken fo
             if (i < STAGES - 1)
                 wait_quiet(p, "pipeline waits for the stages that still run");
         }
-        expect_status(p, pipefail ? status[1] : status[STAGES - 1],
-                      pipefail ? "the rightmost stage that failed is the second of four"
-                               : "the last stage's, although it ended before the others");
+        expect_pipeline_status(p, pipefail ? status[1] : status[STAGES - 1],
+                               pipefail ? "the rightmost stage that failed is the second of four"
+                                        : "the last stage's, although it ended before the others");
     }
 }
 
@@ -120,7 +120,7 @@ TEST(status, script, "an executable file without #! is run by /bin/sh, with its 
     file_wait(p, "last", "the last stage sees the end of what the script prints");
     gate_open("gate", 1);
     expect_bytes(p, text("%s\n", said), strlen(said) + 1, "what the script prints");
-    expect_status(p, status, "the status of the last stage");
+    expect_pipeline_status(p, status, "the status of the last stage");
     expect_run(pipeline("@ exit 3 | ./script x %d", status), status, "the status of the script");
 }
 
@@ -145,8 +145,9 @@ TEST(status, own_failure, "1, and a word on stderr, when pipeline itself fails")
                                        : text("--coprocess %s", last)));
             program_start(p);
             program_close_input(p);
-            expect_status(p, allowed == 4 ? 1 : 8,
-                          allowed == 4 ? "no pipe can be made, because no more descriptors are "
+            expect_pipeline_status(p, allowed == 4 ? 1 : 8,
+                                   allowed == 4
+                                       ? "no pipe can be made, because no more descriptors are "
                                          "allowed"
                                        : "with descriptors enough the status of the last stage");
             if (allowed == 4)
@@ -184,7 +185,8 @@ TEST(status, no_more_processes,
     program_start(p);
     wait_quiet_or_end(p, "pipeline starts what it can, and waits for that");
     gate_open("gate", STAGES);
-    expect_status(p, 1, "a stage could not be forked, because no more processes are allowed");
+    expect_pipeline_status(p, 1,
+                           "a stage could not be forked, because no more processes are allowed");
     expect_error_line(p);
     expect_no_orphans(p);
 
@@ -195,9 +197,10 @@ TEST(status, no_more_processes,
         program_words(p, "| @ copy");
     program_limit_processes(p, ALLOWED);
     program_start(p);
-    expect_status(p, 1,
-                  "a stage could not be forked, and the stages before it learn that nobody reads "
-                  "what they write");
+    expect_pipeline_status(
+        p, 1,
+        "a stage could not be forked, and the stages before it learn that nobody reads "
+        "what they write");
     expect_no_orphans(p);
 
     p = pipeline("--meter @ emit 1 0");
@@ -205,7 +208,8 @@ TEST(status, no_more_processes,
         program_words(p, "| @ copy");
     program_limit_processes(p, ALLOWED);
     program_start(p);
-    expect_status(p, 1, "--meter: a stage could not be forked, and the stages before it end too");
+    expect_pipeline_status(
+        p, 1, "--meter: a stage could not be forked, and the stages before it end too");
     expect_error_line(p);
     expect_no_orphans(p);
 
@@ -213,12 +217,13 @@ TEST(status, no_more_processes,
     program_limit_processes(p, 1);
     program_start(p);
     program_close_input(p);
-    expect_status(p, 1, "the child could not be forked, because no more processes are allowed");
+    expect_pipeline_status(p, 1,
+                           "the child could not be forked, because no more processes are allowed");
     expect_error_line(p);
 
     p = pipeline("@ exit 7 | @ exit 8 | @ exit 9");
     program_start(p);
-    expect_status(p, 9, "with processes enough the last stage's status");
+    expect_pipeline_status(p, 9, "with processes enough the last stage's status");
 }
 
 TEST(status, foreign_child, "pipeline waits for its own children only")
@@ -247,11 +252,12 @@ TEST(status, foreign_child, "pipeline waits for its own children only")
         gate_open("first-gate", 1);
         wait_quiet(p, "pipeline waits for its last stage, whatever other children it has");
         gate_open("last-gate", 1);
-        expect_status(p, 5,
-                      ended ? "the last stage's; a child that pipeline did not start itself "
-                              "ended before it with 9"
-                            : "the last stage's; a child that pipeline did not start itself "
-                              "still runs");
+        expect_pipeline_status(p, 5,
+                               ended
+                                   ? "the last stage's; a child that pipeline did not start itself "
+                                     "ended before it with 9"
+                                   : "the last stage's; a child that pipeline did not start itself "
+                                     "still runs");
         if (!ended)
             gate_open("foreign-gate", 1);
         program_wait_output_end(p, 1); /* it holds our stdout: now it has ended, too */
@@ -267,10 +273,11 @@ TEST(status, foreign_child, "pipeline waits for its own children only")
         program_close_input(p);
         file_wait(p, text("other%d", i), "the program in the background runs");
         gate_open("first-gate", 1);
-        expect_status(p, 5,
-                      text("%s: the status of the stage; a child that pipeline did not start "
-                           "itself still runs",
-                           forms[i]));
+        expect_pipeline_status(
+            p, 5,
+            text("%s: the status of the stage; a child that pipeline did not start "
+                 "itself still runs",
+                 forms[i]));
         gate_open("foreign-gate", 1);
         program_wait_output_end(p, 1);
     }

@@ -25,7 +25,7 @@ TEST(usage, behind_options, "empty stages and wrong words are refused behind goo
 
     struct program *p = pipeline("-o pipefail --meter @ arrive started exit 9 | @ drain");
     program_start(p);
-    expect_status(p, 9, "both options, and two stages that are whole");
+    expect_pipeline_status(p, 9, "both options, and two stages that are whole");
     file_text("started", NULL, "the first stage is started");
 }
 
@@ -42,7 +42,7 @@ TEST(usage, coprocess, "--coprocess takes one command: no bar, no --meter, no -o
 
     struct program *p = pipeline("--coprocess @ arrive started exit 9");
     program_start(p);
-    expect_status(p, 9, "--coprocess with one command");
+    expect_pipeline_status(p, 9, "--coprocess with one command");
     file_text("started", NULL, "the child is started");
 }
 
@@ -53,25 +53,26 @@ TEST(usage, double_dash, "the first argument that is no option, or the one after
 
     struct program *p = pipeline("-- @ exit 3 | @ exit %d", status);
     program_start(p);
-    expect_status(p, status, "the command begins after --");
+    expect_pipeline_status(p, status, "the command begins after --");
 
     p = pipeline("-o pipefail -- @ exit %d | @ exit 0", status);
     program_start(p);
-    expect_status(p, status, "-- after an option");
+    expect_pipeline_status(p, status, "-- after an option");
 
     p = pipeline("-- --meter @ exit 3");
     program_start(p);
-    expect_status(p, 127, "after -- everything is a command, and there is none named --meter");
+    expect_pipeline_status(p, 127,
+                           "after -- everything is a command, and there is none named --meter");
 
     p = pipeline("-- -- @ exit 3");
     program_start(p);
-    expect_status(p, 127, "only the first -- is none of the command's");
+    expect_pipeline_status(p, 127, "only the first -- is none of the command's");
 
     p = pipeline("@ args --meter -o %d -- --coprocess", status);
     program_start(p);
     const char *want = text("[--meter][-o][%d][--][--coprocess]", status);
     expect_bytes(p, want, strlen(want), "what stands behind the command belongs to the command");
-    expect_status(p, 0, "the status of the only stage");
+    expect_pipeline_status(p, 0, "the status of the only stage");
 
     expect_refused("--", "there is no command");
     expect_refused("-- | @ arrive started", "the first stage is empty");

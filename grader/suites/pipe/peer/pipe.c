@@ -135,7 +135,7 @@ const void *pattern_bytes(uint64_t seed, size_t len)
 
 /* ---- expectations ---- */
 
-void expect_status(struct program *p, int status, const char *expected)
+void expect_pipeline_status(struct program *p, int status, const char *expected)
 {
     const char *full = text("exit status %d: %s%s", status, expected, command_of(p));
     int got = wait_for_end(p, full);

@@ -29,7 +29,7 @@ const void *pattern_bytes(uint64_t seed, size_t len);
 /* ---- expectations ---- */
 
 /* Waits for the end: exit status `status`, and `expected` says why ("the status of ..."). */
-void expect_status(struct program *p, int status, const char *expected);
+void expect_pipeline_status(struct program *p, int status, const char *expected);
 /* Waits until at most `count` of the stages that are probes still run (zombies have ended). What a
  * probe does last, `arrive`, comes before its end. */
 void wait_stages_left(struct program *p, int count, const char *what);

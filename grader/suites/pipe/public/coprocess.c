@@ -22,7 +22,8 @@ TEST(coprocess, echo, "stdin goes to the child, its output comes back, its statu
     file_wait(p, "child", "the child runs");
     program_queue_pattern(p, 1, (uint64_t)count);
     program_close_input(p);
-    expect_status(p, status, "the status of the child, which ends when its input has ended");
+    expect_pipeline_status(p, status,
+                           "the status of the child, which ends when its input has ended");
     expect_all_back(p, (uint64_t)count);
 }
 
@@ -42,7 +43,7 @@ TEST(coprocess, as_they_come,
                "an answer to each few bytes before we send more", "the output ended");
     }
     program_close_input(p);
-    expect_status(p, 5, "the status of the child");
+    expect_pipeline_status(p, 5, "the status of the child");
     expect_bytes(p, all, strlen(all), "what was sent, nothing else");
 }
 
@@ -58,7 +59,7 @@ TEST(coprocess, both_full, "no deadlock when the pipes are full in both directio
     program_close_input(p);
     wait_quiet(p, "all pipes fill up, and pipeline waits while we do not read its output");
     program_hold_output(p, 1, false);
-    expect_status(p, 6, "the status of the child: everything moves again once we read");
+    expect_pipeline_status(p, 6, "the status of the child: everything moves again once we read");
     expect_all_back(p, COUNT);
 }
 
@@ -75,8 +76,8 @@ TEST(coprocess, child_ends_first,
     program_start(p);
     file_wait(p, "child", "the child runs");
     gate_open("gate", 1);
-    expect_status(p, status,
-                  "the status of the child, although nothing came on our stdin and it "
-                  "has not ended");
+    expect_pipeline_status(p, status,
+                           "the status of the child, although nothing came on our stdin and it "
+                           "has not ended");
     expect_bytes(p, said, strlen(said), "what the child said");
 }

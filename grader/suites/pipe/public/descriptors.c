@@ -17,7 +17,7 @@ TEST(descriptors, nothing_inherited, "a stage has descriptors 0, 1 and 2 and no 
         program_words(p, "| @ report stage%d", i);
     program_words(p, "exit %d", status);
     program_start(p);
-    expect_status(p, status, "the status of the last stage");
+    expect_pipeline_status(p, status, "the status of the last stage");
     for (int i = 1; i <= STAGES; i++) {
         const char *stage = text("stage %d of %d", i, STAGES);
         struct held h = held_read(text("stage%d", i), stage);
@@ -40,9 +40,10 @@ TEST(descriptors, yes_head, "yes '|' head -1 ends: SIGPIPE reaches a writer that
 {
     struct program *p = pipeline("yes | head -1");
     program_start(p);
-    expect_status(p, 0,
-                  "the status of head; yes gets SIGPIPE once head has ended, because nobody "
-                  "else holds the read end of their pipe");
+    expect_pipeline_status(
+        p, 0,
+        "the status of head; yes gets SIGPIPE once head has ended, because nobody "
+        "else holds the read end of their pipe");
     expect_bytes(p, "y\n", 2, "the one line that head prints");
 }
 
@@ -56,7 +57,7 @@ TEST(descriptors, closed_input, "started with stdin closed, the data still goes 
     program_start(p);
     expect_bytes(p, text("%s%s", sent, added), strlen(sent) + strlen(added),
                  "a word of the first stage, then one of the second");
-    expect_status(p, 0, "the status of the last stage");
+    expect_pipeline_status(p, 0, "the status of the last stage");
     struct held first = held_read("first", "the first stage"),
                 last = held_read("last", "the last stage");
     expect_closed_or_null(&first, 0, "the first stage");
@@ -84,9 +85,9 @@ TEST(signals, as_started, "stages start with the signal actions and the mask of 
             }
         }
         program_start(p);
-        expect_status(p, 4,
-                      i == 0 ? "the status of the last stage"
-                             : "the status of the last stage, also with SIGCHLD ignored");
+        expect_pipeline_status(p, 4,
+                               i == 0 ? "the status of the last stage"
+                                      : "the status of the last stage, also with SIGCHLD ignored");
         expect_signals(text("first%d", i), "the first stage", set & ~blocked, blocked);
         expect_signals(text("last%d", i), "the last stage", set & ~blocked, blocked);
     }

@@ -13,13 +13,14 @@ TEST(stages, one_stage, "one stage gets its arguments and our stdin, and its end
     program_start(p);
     program_send_text(p, sent);
     program_close_input(p);
-    expect_status(p, status, "the status of the only stage");
+    expect_pipeline_status(p, status, "the status of the only stage");
     expect_bytes(p, text("%s%s", sent, added), strlen(sent) + strlen(added),
                  "the stage copies its input and adds a word, both from us");
 
     p = pipeline("@ say %s kill 15", added);
     program_start(p);
-    expect_status(p, 128 + 15, "the only stage died of SIGTERM, which is 128+15, as in a shell");
+    expect_pipeline_status(p, 128 + 15,
+                           "the only stage died of SIGTERM, which is 128+15, as in a shell");
     expect_bytes(p, added, strlen(added), "what the stage printed before it died");
 }
 
@@ -31,7 +32,7 @@ TEST(stages, two_stages, "what the first stage writes is what the second one rea
 
     struct program *p = pipeline("@ say %s | @ upper exit %d", sent, status);
     program_start(p);
-    expect_status(p, status, "the status of the second stage");
+    expect_pipeline_status(p, status, "the status of the second stage");
     expect_bytes(p, upper_case(sent), strlen(sent),
                  "the word of the first stage, which the second one makes upper case");
 }
@@ -54,7 +55,7 @@ TEST(stages, order, "any number of stages, joined in the order in which they sta
     gate_open("gate", 1);
     expect_bytes(p, want, strlen(want),
                  text("%d stages, each of which adds a word to what it reads", count));
-    expect_status(p, 0, "the status of the last stage");
+    expect_pipeline_status(p, 0, "the status of the last stage");
 }
 
 TEST(stages, all_at_once, "all stages run at the same time: none waits for another one's end")
@@ -73,7 +74,7 @@ TEST(stages, all_at_once, "all stages run at the same time: none waits for anoth
         file_wait(p, text("stage%d", i),
                   text("stage %d of %d runs although no other stage has ended", i, STAGES));
     gate_open("gate", STAGES);
-    expect_status(p, status, "the status of the last stage");
+    expect_pipeline_status(p, status, "the status of the last stage");
 }
 
 TEST(stages, sixty_four, "64 stages run with 256 descriptors allowed, and more with more")
@@ -92,7 +93,7 @@ TEST(stages, sixty_four, "64 stages run with 256 descriptors allowed, and more w
         expect_bytes(
             p, text("%s%s", sent, added), strlen(sent) + strlen(added),
             text("a word that went through %d stages, and one that the last adds", stages));
-        expect_status(p, 0, "the status of the last stage");
+        expect_pipeline_status(p, 0, "the status of the last stage");
     }
 }
 
@@ -111,7 +112,7 @@ TEST(eof, travels, "the end of our input travels through both stages")
     expect_bytes(p, text("%s%s", upper_case(sent), added), strlen(sent) + strlen(added),
                  "the first stage sees the end of our input and ends, so the second one sees the "
                  "end of its own, and then adds a word");
-    expect_status(p, 0, "the status of the second stage");
+    expect_pipeline_status(p, 0, "the status of the second stage");
 }
 
 TEST(random, shells, "random pipelines print and return what they do in bash or dash")

@@ -8,7 +8,7 @@ static void expect_run(struct program *p, int status, const char *expected)
 {
     program_start(p);
     program_close_input(p);
-    expect_status(p, status, expected);
+    expect_pipeline_status(p, status, expected);
 }
 
 TEST(status, last_stage, "the exit status is that of the last stage, whatever the others have")
@@ -83,6 +83,6 @@ TEST(status, waits_for_all, "pipeline waits for every stage, also for one that o
     gate_open("let-last", 1);
     wait_quiet(p, "pipeline does not end before its first stage, although the last has ended");
     gate_open("let-first", 1);
-    expect_status(p, status, "the status of the last stage, although it ended first");
+    expect_pipeline_status(p, status, "the status of the last stage, although it ended first");
     expect_no_orphans(p);
 }

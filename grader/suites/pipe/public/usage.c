@@ -19,7 +19,7 @@ TEST(usage, empty_stage, "a stage without a command is wrong usage, and nothing 
 
     struct program *p = pipeline("@ arrive started | @ exit %d", status);
     program_start(p);
-    expect_status(p, status, "the same without an empty stage runs");
+    expect_pipeline_status(p, status, "the same without an empty stage runs");
     file_text("started", NULL, "the first stage is started");
 }
 
@@ -35,9 +35,10 @@ TEST(usage, options, "unknown options are wrong usage, and nothing is started")
 
     struct program *p = pipeline("-o pipefail @ arrive started exit %d | @ drain", status);
     program_start(p);
-    expect_status(p, status, "-o pipefail is an option that there is: the first stage failed");
+    expect_pipeline_status(p, status,
+                           "-o pipefail is an option that there is: the first stage failed");
     file_text("started", NULL, "the first stage is started");
     p = pipeline("@ exit %d | @ drain", status);
     program_start(p);
-    expect_status(p, 0, "the same without the option: the last stage succeeded");
+    expect_pipeline_status(p, 0, "the same without the option: the last stage succeeded");
 }

@@ -10,23 +10,7 @@
 #include <unistd.h>
 
 enum { LINE_BYTES = 1 << 15, LOOPBACK_2 = 0x7F000002 };
-/* Programs measure their time with a clock that may be set a little slower than ours meanwhile. */
-enum { CLOCKS_DIFFER_MS = 5 };
-
 /* ---- starting ---- */
-
-static struct program *command_of(const char *words)
-{
-    struct program *p = NULL;
-    char *line = (char *)text("%s", words);
-    for (char *w; (w = strsep(&line, " ")) != NULL;) {
-        if (p == NULL)
-            p = program_new(w);
-        else
-            program_arg(p, strcmp(w, "''") == 0 ? "" : w);
-    }
-    return p;
-}
 
 static const char *words_of(const char *format, va_list args)
 {
@@ -41,7 +25,7 @@ struct program *command(const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    struct program *p = command_of(words_of(format, args));
+    struct program *p = program_from_words(words_of(format, args));
     va_end(args);
     return p;
 }
@@ -50,7 +34,7 @@ struct program *run(const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    struct program *p = command_of(words_of(format, args));
+    struct program *p = program_from_words(words_of(format, args));
     va_end(args);
     program_start(p);
     program_close_input(p);
@@ -135,14 +119,6 @@ void send_from(int fd, int port, const struct wire *w)
 
 /* ---- expectations ---- */
 
-void expect_status(struct program *p, int status, const char *why)
-{
-    const char *expected = text("exit status %d: %s", status, why);
-    int got = wait_for_end(p, expected);
-    EXPECT(WIFEXITED(got) && WEXITSTATUS(got) == status, expected,
-           text("%s (%s)", status_sentence(got), errors_shown(p)));
-}
-
 void expect_printed(struct program *p, const char *bytes, const char *why)
 {
     size_t kept;
@@ -186,9 +162,7 @@ void expect_unanswered(struct program *p, const char *why)
 void expect_over(struct program *p, int64_t since_ns, int ms, const char *why)
 {
     expect_unanswered(p, why);
-    int64_t took = (clock_ns() - since_ns) / NS_PER_MS;
-    EXPECT(took >= ms - CLOCKS_DIFFER_MS, text("it waits %d ms and then ends: %s", ms, why),
-           text("it ended after %lld ms", (long long)took));
+    expect_waited(since_ns, ms, why);
 }
 
 void expect_timeout(struct program *p, int64_t since_ns, int ms, const char *why)
@@ -199,7 +173,7 @@ void expect_timeout(struct program *p, int64_t since_ns, int ms, const char *why
 
 void expect_usage(const char *words, const char *why)
 {
-    struct program *p = command_of(words);
+    struct program *p = program_from_words(words);
     const char *expected =
         text("exit status 2 and a usage line on stderr for '%s': %s",
              strlen(words) > LINE_BYTES / 100 ? text("%.40s ...", words) : words, why);
@@ -210,24 +184,4 @@ void expect_usage(const char *words, const char *why)
            text("%s (%s)", status_sentence(got), errors_shown(p)));
     expect_a_line(p, expected);
     expect_no_print(p, expected);
-}
-
-/* ---- time ---- */
-
-struct moment {
-    int64_t since_ns;
-    int ms;
-};
-
-static bool has_passed(void *context)
-{
-    const struct moment *m = context;
-    return clock_ns() - m->since_ns >= (int64_t)m->ms * NS_PER_MS;
-}
-
-void let_pass(int ms)
-{
-    struct moment m = {clock_ns(), ms};
-    wait_until(has_passed, &m, "time passes");
-    harness_count_wait(ms);
 }

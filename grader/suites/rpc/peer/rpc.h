@@ -127,8 +127,6 @@ long memory_kb(const struct server *s);
 enum { MIB_KB = 1024 };
 /* Fails when the peak has grown by more than `limit_kb` since `before`. */
 void expect_memory(const struct server *s, long before, long limit_kb, const char *what);
-/* Open descriptors of calcd and all that it has started. */
-size_t descriptors(const struct server *s);
 
 /* A socket of datagrams whose calls come and go in bulk, without a line each in the transcript. */
 struct bulk;
@@ -163,8 +161,6 @@ void send_from(int fd, int port, const struct wire *w);
 
 /* ---- expectations of programs ---- */
 
-/* Waits for the end: exit status `status`, and `why` completes "exit status N: ". */
-void expect_status(struct program *p, int status, const char *why);
 /* All of stdout, after the end with 0. */
 void expect_printed(struct program *p, const char *bytes, const char *why);
 /* Exit 1 with a line on stderr and nothing on stdout. */
@@ -177,7 +173,5 @@ void expect_timeout(struct program *p, int64_t since_ns, int ms, const char *why
 void expect_over(struct program *p, int64_t since_ns, int ms, const char *why);
 /* The words are wrong usage: exit 2 and a line on stderr. */
 void expect_usage(const char *words, const char *why);
-/* Lets time pass, when that is what a test is about. */
-void let_pass(int ms);
 
 #endif

@@ -229,20 +229,6 @@ void expect_memory(const struct server *s, long before, long limit_kb, const cha
            text("it grew by %ld KiB", grown));
 }
 
-size_t descriptors(const struct server *s)
-{
-    struct process_list list;
-    struct descriptor_list open;
-    process_descriptors(program_pid(s->p), &open);
-    size_t count = open.count;
-    process_descendants(program_pid(s->p), &list);
-    for (size_t i = 0; i < list.count; i++) {
-        process_descriptors(list.pid[i], &open);
-        count += open.count;
-    }
-    return count;
-}
-
 /* ---- datagrams in bulk ---- */
 
 struct bulk {

@@ -74,13 +74,6 @@ void send_line(struct program *p, const char *line)
     program_send(p, whole, strlen(whole));
 }
 
-const char *letters(struct random *r, size_t len)
-{
-    char *line = (char *)text("%*s", (int)len, "");
-    random_word(r, line, len);
-    return line;
-}
-
 /* ---- waiting ---- */
 
 struct awaited {

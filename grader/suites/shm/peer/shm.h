@@ -20,9 +20,6 @@ struct segment *ring_create(const char *name, uint32_t capacity, bool unbounded)
 /* A line of input for a producer. */
 void send_line(struct program *p, const char *line);
 
-/* A line of `len` bytes: letters from the seed. */
-const char *letters(struct random *r, size_t len);
-
 /* ---- waiting for the ring ---- */
 
 /* Waits until the field is `value`; fails when it can't happen any more, or `p` (may be NULL) ended
