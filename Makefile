@@ -180,7 +180,7 @@ unit: $(UNIT_TESTS) $(UNIT_PROGRAMS)
 
 $(BUILD)/unit/programs/%: tests/unit/programs/%.c $(BUILD)/libipclab.a
 	@mkdir -p $(@D)
-	$(CC) $(IPCLAB_CFLAGS) -o $@ $^ -lpthread -lnettle
+	$(CC) $(IPCLAB_CFLAGS) -o $@ $^ -lpthread -Wl,-Bstatic -lnettle -Wl,-Bdynamic
 
 $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/libharness.a $(BUILD)/libipclab.a
 	@mkdir -p $(@D)

@@ -215,24 +215,30 @@ void program_carries(struct program *p, bool ours, const char *why)
 }
 
 #ifndef IPCLAB_FLOOR
+/* Allows it all that `allow` allows a policy. */
+static void widen(struct sandbox *s, void (*allow)(struct policy *p))
+{
+    struct error err = ERROR_INIT;
+    struct policy more;
+    policy_init(&more);
+    allow(&more);
+    for (size_t i = 0; i < more.path_count; i++)
+        if (sandbox_allow(s, more.paths[i].path, more.paths[i].rights, &err) != 0)
+            test_broken("%s", err.text);
+    policy_release(&more);
+}
+
 static struct sandbox *ready_sandbox(bool of_peer)
 {
     struct sandbox *s = &harness.sandbox[of_peer];
     struct error err = ERROR_INIT;
-    struct policy commands;
     if (harness.sandbox_ready[of_peer])
         return s;
     if (sandbox_prepare(s, &harness.job.policy, harness.job.layers_off, &err) != 0)
         test_broken("%s", err.text);
     harness.sandbox_ready[of_peer] = true;
-    if (of_peer) {
-        policy_init(&commands);
-        policy_allow_commands(&commands);
-        for (size_t i = 0; i < commands.path_count; i++)
-            if (sandbox_allow(s, commands.paths[i].path, commands.paths[i].rights, &err) != 0)
-                test_broken("%s", err.text);
-        policy_release(&commands);
-    }
+    if (of_peer)
+        widen(s, policy_allow_commands);
     return s;
 }
 
@@ -249,8 +255,10 @@ void program_may_run(struct program *p, const char *command)
     before_start(p, "program_may_run");
 #ifndef IPCLAB_FLOOR
     char *path = policy_find_command(command);
-    if (path != NULL)
+    if (path != NULL) {
         may_execute(path);
+        widen(ready_sandbox(false), policy_allow_libraries);
+    }
     free(path);
 #else
     (void)command;

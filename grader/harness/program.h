@@ -64,7 +64,8 @@ void program_pipe_size(struct program *p, int bytes);
  * The submission may execute the system's command `command` (found as with PATH) from here to the
  * end of the test. It may execute its own programs, the suite's tools and what lies in the test's
  * folder, but no other command: a lab is not done by a shell that the submission starts. One that
- * is not installed is passed over. Peers may run any command.
+ * is not installed is passed over. Peers may run any command. From then on it may also load the
+ * system's libraries, which commands need; else the C library's alone.
  */
 void program_may_run(struct program *p, const char *command);
 /*

@@ -57,13 +57,30 @@ static void allow_all(struct policy *p, const char *const *paths, unsigned right
 #define MULTIARCH "none"
 #endif
 
+static const char *const library_folders[] = {
+    "/lib/" MULTIARCH, "/usr/lib/" MULTIARCH, "/lib64", "/usr/lib64", NULL,
+};
+
+/* Where it is found first: the folders may be the same ones by links. */
+static void allow_library(struct policy *p, const char *name)
+{
+    bool found = false;
+    for (const char *const *folder = library_folders; *folder != NULL && !found; folder++) {
+        char *path = path_join(*folder, name);
+        found = access(path, F_OK) == 0;
+        policy_allow(p, path, PATH_READ);
+        free(path);
+    }
+}
+
 /*
  * No more of /usr and /etc than programs need: where the uid can't be changed, an installed course
  * with its hidden suites lies below /usr too and is readable by us.
  *
  * Of what is there to be executed, only the dynamic loader: a submission that starts a shell, or
  * nc, has not done the lab. The loader would run any file that can be read as a program, so the
- * system's commands are not readable either.
+ * system's commands are not readable either. And of the libraries those of the C library alone: one
+ * that brings along a lab's subject (libtirpc makes ONC RPC) could be loaded by dlopen(3).
  */
 void policy_allow_runtime(struct policy *p)
 {
@@ -73,11 +90,7 @@ void policy_allow_runtime(struct policy *p)
         NULL,
     };
     static const char *const data[] = {
-        "/lib/" MULTIARCH,
-        "/usr/lib/" MULTIARCH,
-        "/lib64",
-        "/usr/lib64",
-        "/usr/local/lib",
+        "/usr/lib/" MULTIARCH "/gconv",
         "/usr/lib/locale",
         "/proc",
         "/sys/devices/system/cpu",
@@ -105,9 +118,37 @@ void policy_allow_runtime(struct policy *p)
         "/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", NULL,
     };
 
+    /* glibc's, and what its threads end with. */
+    static const char *const libraries[] = {
+        "ld-linux-x86-64.so.2",
+        "libc.so.6",
+        "libm.so.6",
+        "libmvec.so.1",
+        "libpthread.so.0",
+        "librt.so.1",
+        "libdl.so.2",
+        "libutil.so.1",
+        "libanl.so.1",
+        "libgcc_s.so.1",
+        "libresolv.so.2",
+        "libnss_files.so.2",
+        "libnss_dns.so.2",
+        "libnss_compat.so.2",
+        "ld-linux-aarch64.so.1",
+        NULL,
+    };
+
     allow_all(p, loaders, PATH_READ | PATH_EXECUTE);
+    for (size_t i = 0; libraries[i] != NULL; i++)
+        allow_library(p, libraries[i]);
     allow_all(p, data, PATH_READ);
     allow_all(p, devices, PATH_DEVICE);
+}
+
+void policy_allow_libraries(struct policy *p)
+{
+    allow_all(p, library_folders, PATH_READ);
+    policy_allow(p, "/usr/local/lib", PATH_READ);
 }
 
 void policy_allow_commands(struct policy *p)

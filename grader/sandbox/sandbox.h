@@ -60,9 +60,11 @@ void policy_init(struct policy *p);
 void policy_release(struct policy *p);
 /* Adds a path that exists; one that does not is passed over. */
 void policy_allow(struct policy *p, const char *path, unsigned rights);
-/* What every program needs to run: the loader, libraries, /dev/null and its kind, /proc, tzdata,
- * locale. None of the system's commands. */
+/* What every program needs to run: the loader, the C library, /dev/null and its kind, /proc,
+ * tzdata, locale. None of the system's commands and other libraries. */
 void policy_allow_runtime(struct policy *p);
+/* All of the system's libraries, to be read. */
+void policy_allow_libraries(struct policy *p);
 /* All of the system's commands. */
 void policy_allow_commands(struct policy *p);
 /* The path of the system's command `name`, which is without a slash; the caller's; NULL: none. */

@@ -68,6 +68,7 @@ struct trial {
     const char *off;         /* layers left out */
     bool user;               /* as an ordinary user, not as root's slot */
     bool quiet;              /* nobody answers notifications */
+    bool bare;               /* no commands and no compiler: as a test runs it */
     unsigned excludes;       /* of the policy */
     unsigned rights;         /* for the test's folder; 0: read, write, execute */
     struct policy limits;    /* its limits are taken */
@@ -118,8 +119,10 @@ static void make_policy(struct policy *p, const struct trial *t)
     p->excludes = t->excludes;
     p->directory = strdup(folder);
     policy_allow_runtime(p);
-    policy_allow_commands(p);
-    policy_allow_compiler(p);
+    if (!t->bare) {
+        policy_allow_commands(p);
+        policy_allow_compiler(p);
+    }
     policy_allow(p, folder, t->rights != 0 ? t->rights : PATH_READ | PATH_WRITE | PATH_EXECUTE);
 }
 
@@ -570,6 +573,30 @@ SANDBOX_TEST(no_new_privs_is_set, "and a setuid program gains nothing")
 }
 
 /* ---- landlock ---- */
+
+/* zlib, which every Debian has. */
+static int read_library(void)
+{
+    static const char *const folders[] = {"/usr/lib/x86_64-linux-gnu",
+                                          "/usr/lib/aarch64-linux-gnu"};
+    char path[64];
+
+    for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
+        snprintf(path, sizeof(path), "%s/libz.so.1", folders[i]);
+        if (open(path, O_RDONLY) != -1)
+            return 0;
+        if (errno != ENOENT)
+            return errno;
+    }
+    return ENOENT;
+}
+
+SANDBOX_TEST(landlock_closes_libraries, "dlopen(3) brings in no library that does a lab")
+{
+    proves("landlock", (struct trial){.attempt = read_library, .bare = true}, EACCES, 0);
+    /* With the commands come the libraries that they need. */
+    cr_expect_eq(attempt((struct trial){.attempt = read_library}), 0);
+}
 
 static int read_secret(void)
 {
