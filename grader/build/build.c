@@ -426,6 +426,25 @@ static int compile_all(struct building *b, struct compilation *each, size_t coun
     return result;
 }
 
+static bool was_handed_in(const struct grading *g, const char *source)
+{
+    for (size_t i = 0; i < g->submission.file_count; i++) {
+        if (strcmp(g->submission.files[i], source) == 0)
+            return true;
+    }
+    return is_given(&g->manifest, source);
+}
+
+/* Why there is no such program, for its tests to tell. */
+static char *why_missing(const struct grading *g, const struct manifest_program *program)
+{
+    for (const char *const *source = program->sources; *source; source++) {
+        if (!was_handed_in(g, *source))
+            return xasprintf("there is no %s in what was handed in", *source);
+    }
+    return xstrdup("it does not: what the compiler says of it stands in the report");
+}
+
 /* The suite is to know what the submission lacks from what is misspelt in a test. */
 static int mark_missing(const struct building *b, struct error *err)
 {
@@ -433,8 +452,11 @@ static int mark_missing(const struct building *b, struct error *err)
     int result = 0;
     for (size_t i = 0; i < m->program_count && result == 0; i++) {
         char *path = path_join(b->g->build.directory, m->programs[i].name);
-        if (!path_exists(path))
-            result = file_write_whole(path, 0644, "", 0, err);
+        if (!path_exists(path)) {
+            char *why = why_missing(b->g, &m->programs[i]);
+            result = file_write_whole(path, 0644, why, strlen(why), err);
+            free(why);
+        }
         free(path);
     }
     return result;

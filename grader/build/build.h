@@ -4,7 +4,7 @@
  * One compiler run for each source that the manifest names, the submission's and the given ones
  * (the grader's copies), then one for each program, under a uid that no test runs with, in a folder
  * of its own. The programs are then moved out of the compiler's reach: owned by the grader, mode
- * 0755. In place of one that was not made stands an empty file of its name, mode 0644.
+ * 0755. In place of one that was not made stands a file of its name, mode 0644, that says why.
  */
 #ifndef IPCLAB_BUILD_BUILD_H
 #define IPCLAB_BUILD_BUILD_H

@@ -23,10 +23,11 @@
 #include "harness/memcheck.h"
 #include "harness/test.h"
 #include "support/clock.h"
+#include "support/files.h"
 #include "support/signals.h"
 #include "support/text.h"
 
-enum { WANTED_MAX = GIVEN_MAX + 5, CHILD_STACK = 1 << 18 };
+enum { WANTED_MAX = GIVEN_MAX + 5, CHILD_STACK = 1 << 18, WHY_MAX = 1 << 12 };
 
 /* ---- making one, and its settings ---- */
 
@@ -59,9 +60,13 @@ struct program *program_new(const char *name)
 {
     const char *path = text("%s/%s", harness.job.programs, name);
     struct stat st;
-    if (stat(path, &st) == 0 && st.st_size == 0) /* build.h */
-        test_fail(text("%s compiles", name),
-                  "it does not: what the compiler says of it stands in the report");
+    if (stat(path, &st) == 0 && (st.st_mode & S_IXUSR) == 0) { /* build.h */
+        struct strbuf why = STRBUF_INIT;
+        file_read(path, WHY_MAX, &why, NULL);
+        const char *kept = text("%s", why.text);
+        strbuf_release(&why);
+        test_fail(text("%s compiles", name), kept);
+    }
     return program_make(name, path);
 }
 

@@ -128,13 +128,27 @@ static enum waited wait_for(bool (*done)(void *), void *context, const char *wha
     }
 }
 
+/* In a call that ends by itself: what it waits for may be long over, though. */
+static bool somebody_has_a_time(void)
+{
+    for (const struct program *p = harness.programs; p != NULL; p = p->next)
+        if (p->started && !p->ended && process_sleeps_for_a_time(p->pid))
+            return true;
+    return false;
+}
+
 static _Noreturn void stuck(const char *what)
 {
     const char *waiting = describe_waiting();
-    test_fail(what, nobody_is_left()
-                        ? "all processes of the test have ended, and it did not happen"
-                        : text("all processes wait, and nothing is left that could wake them:\n%s",
-                               waiting));
+    if (nobody_is_left())
+        test_fail(what, "all processes of the test have ended, and it did not happen");
+    test_fail(
+        what,
+        somebody_has_a_time()
+            ? text("all processes wait, some for a time of their own, and nobody else will "
+                   "wake them:\n%s",
+                   waiting)
+            : text("all processes wait, and nothing is left that could wake them:\n%s", waiting));
 }
 
 void wait_until(bool (*done)(void *context), void *context, const char *what)

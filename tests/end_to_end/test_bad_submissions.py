@@ -17,6 +17,7 @@ from ipclab import (GRADED, QUICK, REFERENCE, check_clean, copy_course, edit_man
 
 ONE = ("stages/one_stage",)
 WAITS = "all processes wait, and nothing is left that could wake them"
+SLEEPS = "all processes wait, some for a time of their own, and nobody else will wake them"
 SLOW = r"\d+ s were not enough|had not ended after \d+ seconds|signal (9|24)"
 SLOW_SECONDS = 3  # their time limit here; hang_spin has the lab's own
 
@@ -24,7 +25,7 @@ SLOW_SECONDS = 3  # their time limit here; hang_spin has the lab's own
 PROGRAMS = {
     "crash": (QUICK, r"killed by signal 11 \(SIGSEGV"),
     "exit_at_once": (QUICK, "exit status 0"),
-    "hang_sleep": (QUICK, WAITS + r"[^A-Z]*pipeline waits for time to pass"),
+    "hang_sleep": (QUICK, SLEEPS + r"[^A-Z]*pipeline waits for time to pass"),
     "hang_wait": (QUICK, WAITS + r"[^A-Z]*pipeline waits for a child to end"),
     "hang_spin": (ONE, SLOW),
     "print_stdout": (ONE, SLOW),

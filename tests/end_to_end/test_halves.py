@@ -21,6 +21,20 @@ class Halves(unittest.TestCase):
             with self.subTest(lab):
                 self.check(lab, halves)
 
+    def test_a_half_that_was_not_handed_in(self):
+        for lab, halves in HALVES.items():
+            manifest = json.loads((ROOT / "assignments" / lab / "lab.json").read_text())
+            program, file = next(iter(halves.items()))
+            test = next(each["id"] for each in manifest["tests"] if each["id"].startswith("memcheck/"))
+            with self.subTest(lab), folder() as into:
+                work = shutil.copytree(ROOT / "reference" / lab, into / lab)
+                (work / file).unlink()
+                done = grade(self, work, lab=lab, tests=[test])
+                message = done.results["runs"][0]["message"]
+                self.assertEqual((message["expected"], message["got"]),
+                                 (f"{program} compiles",
+                                  f"there is no {file} in what was handed in"))
+
     def check(self, lab, halves):
         manifest = json.loads((ROOT / "assignments" / lab / "lab.json").read_text())
         points = {test["id"]: test["points"] for test in manifest["tests"]}

@@ -140,8 +140,12 @@ Test(build, errors_are_the_students, .init = begin, .fini = end)
     cr_assert(!g.build.ok);
     check_log("pipeline.c:1:25: error: ");
     struct stat st;
+    struct strbuf why = STRBUF_INIT;
     cr_assert_eq(stat(in("work/programs/pipeline"), &st), 0);
-    cr_assert(st.st_size == 0 && st.st_mode == (S_IFREG | 0644));
+    cr_assert_eq(st.st_mode, S_IFREG | 0644);
+    cr_assert_eq(file_read(in("work/programs/pipeline"), 1000, &why, NULL), 0);
+    cr_assert_str_eq(why.text, "it does not: what the compiler says of it stands in the report");
+    strbuf_release(&why);
 }
 
 /* The same source has the same log, and the linker's words name the student's line. */

@@ -69,11 +69,12 @@ static void not_compiled(void)
 Test(harness, a_program_that_does_not_compile_fails_its_tests)
 {
     char *path = path_join(programs_folder(), "empty");
-    cr_assert_eq(file_write_whole(path, 0644, "", 0, NULL), 0);
+    cr_assert_eq(file_write_whole(path, 0644, "no file", 7, NULL), 0);
     const struct board *board = scenario(not_compiled);
     unlink(path);
     assert_verdict(board, BOARD_FAILED);
     assert_says(board->expected, "empty compiles");
+    cr_assert_str_eq(board->got, "no file");
 }
 
 static void carries_a_lot(void)
