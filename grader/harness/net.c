@@ -158,6 +158,23 @@ struct endpoint *net_listen(int family, const char *name)
     return add_socket(ENDPOINT_LISTENER, fd, name);
 }
 
+struct endpoint *net_listen_full(int family, const char *name)
+{
+    union address a;
+    int fd = open_bound(family, SOCK_STREAM, name), first = open_socket(family, SOCK_STREAM, name);
+    socklen_t len = loopback(&a, family, own_port(fd));
+    if (listen(fd, 0) != 0)
+        test_broken("%s cannot listen: %s", name, strerror(errno));
+    /* A queue of 0 takes one; it is there when connect() has been decided, within the kernel. */
+    if (connect(first, &a.any, len) != 0 && errno != EINPROGRESS)
+        test_broken("%s cannot fill its queue: %s", name, strerror(errno));
+    wait_until(is_decided, &first, text("the queue of %s is full", name));
+    add_socket(ENDPOINT_STREAM, first, text("the one who fills the queue of %s", name));
+    struct endpoint *listener = add_socket(ENDPOINT_LISTENER, fd, name);
+    listener->held = true;
+    return listener;
+}
+
 bool net_accept_all(struct endpoint *listener)
 {
     bool any = false;
