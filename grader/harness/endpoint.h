@@ -77,8 +77,8 @@ struct endpoint *net_connect(int family, int port, const char *name);
 struct endpoint *net_try_connect(int family, int port, const char *name);
 /* Listens at a port that the system chooses. While held, nobody is accepted. */
 struct endpoint *net_listen(int family, const char *name);
-/* The same with a queue that is full: whoever connects is not answered, and waits (listen(2), tcp(7):
- * its SYN is dropped). */
+/* The same with a queue that is full: whoever connects is not answered, and waits (listen(2),
+ * tcp(7): its SYN is dropped). */
 struct endpoint *net_listen_full(int family, const char *name);
 /* Waits for the next connection; `what` is expected of the program. */
 struct endpoint *net_accept(struct endpoint *listener, const char *what);
