@@ -156,7 +156,8 @@ struct harness {
     struct board *board;
     int64_t begun_ns;
     int stuck_ms;
-    bool transcript_full;
+    int dropped_notes; /* lines that the transcript had no room for */
+    bool dropped_notes_told;
     struct program *programs, **last_program;
     struct endpoint *endpoints;
     const struct sealed *sealed;

@@ -108,6 +108,29 @@ const char *quoted(const void *bytes, size_t len, size_t max)
 
 /* ---- the board ---- */
 
+/*
+ * Makes room where the transcript is full: how the test began stays, and the newest lines; of what
+ * lies between, a quarter of the board goes, and a line says how many lines have gone.
+ */
+static void drop_notes(struct board *board)
+{
+    enum { KEPT = sizeof board->transcript / 4, DROPPED = sizeof board->transcript / 4 };
+    char *from = strchr(board->transcript + KEPT, '\n') + 1, *to = from;
+    while (to < from + DROPPED) {
+        to = strchr(to, '\n') + 1;
+        harness.dropped_notes++;
+    }
+    if (harness.dropped_notes_told)
+        harness.dropped_notes--; /* the line that said so goes as well */
+    harness.dropped_notes_told = true;
+    char *line = xasprintf("[... %d lines are left out ...]\n", harness.dropped_notes);
+    size_t len = strlen(line), rest = strlen(to);
+    memcpy(from, line, len);
+    memmove(from + len, to, rest + 1);
+    atomic_store(&board->transcript_len, (uint32_t)(from + len + rest - board->transcript));
+    free(line);
+}
+
 void test_note(const char *format, ...)
 {
     struct board *board = harness.board;
@@ -120,18 +143,11 @@ void test_note(const char *format, ...)
     va_end(args);
     text_clean_line(&line, raw.text, raw.len, NOTE_MAX);
     strbuf_addch(&line, '\n');
-    static const char more[] = "[... the rest is left out ...]\n";
+    if (atomic_load(&board->transcript_len) + line.len >= sizeof board->transcript)
+        drop_notes(board);
     size_t used = atomic_load(&board->transcript_len);
-    size_t room = harness.transcript_full ? 0 : sizeof board->transcript - 1 - used;
-    if (room > 0 && line.len + sizeof more > room) {
-        harness.transcript_full = true;
-        strbuf_reset(&line);
-        strbuf_addstr(&line, more);
-    }
-    if (line.len <= room) {
-        memcpy(board->transcript + used, line.text, line.len + 1);
-        atomic_store(&board->transcript_len, (uint32_t)(used + line.len));
-    }
+    memcpy(board->transcript + used, line.text, line.len + 1);
+    atomic_store(&board->transcript_len, (uint32_t)(used + line.len));
     strbuf_release(&line);
     strbuf_release(&raw);
 }

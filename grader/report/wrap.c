@@ -71,6 +71,11 @@ static size_t fitting(const char *p, size_t len, size_t room, bool at_spaces)
     return at_spaces && space > i / 2 ? space : i;
 }
 
+static void put_left_out(struct strbuf *out, const char *indent, size_t lines)
+{
+    strbuf_addf(out, "%s[%zu more %s]\n", indent, lines, lines == 1 ? "line" : "lines");
+}
+
 static void wrap(struct strbuf *out, const char *text, const char *indent, size_t used,
                  size_t width, size_t max_lines, bool at_spaces)
 {
@@ -111,7 +116,7 @@ static void wrap(struct strbuf *out, const char *text, const char *indent, size_
             p++;
     }
     if (left_out > 0)
-        strbuf_addf(out, "%s[%zu more %s]\n", indent, left_out, left_out == 1 ? "line" : "lines");
+        put_left_out(out, indent, left_out);
     free(clean);
 }
 
@@ -121,9 +126,31 @@ void wrap_text(struct strbuf *out, const char *text, const char *indent, size_t 
     wrap(out, text, indent, used, width, max_lines, true);
 }
 
+/* Behind `count` lines of `p`. */
+static const char *behind_lines(const char *p, size_t count)
+{
+    for (; count > 0; count--)
+        p = strchr(p, '\n') + 1;
+    return p;
+}
+
 void wrap_lines(struct strbuf *out, const char *text, const char *indent, size_t width,
                 size_t max_lines)
 {
-    strbuf_addstr(out, indent);
-    wrap(out, text, indent, wrap_width(indent, strlen(indent)), width, max_lines, false);
+    struct strbuf all = STRBUF_INIT;
+    size_t lines = 0;
+
+    strbuf_addstr(&all, indent);
+    wrap(&all, text, indent, wrap_width(indent, strlen(indent)), width, SIZE_MAX, false);
+    for (size_t i = 0; i < all.len; i++)
+        lines += all.text[i] == '\n';
+    if (lines <= max_lines) {
+        strbuf_add(out, all.text, all.len);
+    } else {
+        size_t tail = max_lines / 2, head = max_lines - tail;
+        strbuf_add(out, all.text, (size_t)(behind_lines(all.text, head) - all.text));
+        put_left_out(out, indent, lines - head - tail);
+        strbuf_addstr(out, behind_lines(all.text, lines - tail));
+    }
+    strbuf_release(&all);
 }

@@ -20,8 +20,9 @@ size_t wrap_width(const char *text, size_t len);
 void wrap_text(struct strbuf *out, const char *text, const char *indent, size_t used, size_t width,
                size_t max_lines);
 
-/* The same for text whose lines mean something (a compiler's log): each line begins with `indent`
- * and is broken only where it is longer than `width`. */
+/* The same for text whose lines mean something (a compiler's log, a transcript): each line begins
+ * with `indent` and is broken only where it is longer than `width`. Where there are more than
+ * `max_lines`, the middle is left out: how it began and how it ended both tell. */
 void wrap_lines(struct strbuf *out, const char *text, const char *indent, size_t width,
                 size_t max_lines);
 

@@ -694,6 +694,12 @@ Test(wrap, lines_break_at_spaces_and_long_words_within)
     strbuf_reset(&out);
     wrap_lines(&out, "\xe6\xbc\xa2\xe6\xbc\xa2\xe6\xbc\xa2 x", "| ", 6, 9);
     cr_expect_str_eq(out.text, "| \xe6\xbc\xa2\xe6\xbc\xa2\n| \xe6\xbc\xa2 x\n");
+    strbuf_reset(&out);
+    wrap_lines(&out, "a\nb\nc\nd\ne\n", "| ", 12, 4);
+    cr_expect_str_eq(out.text, "| a\n| b\n| [1 more line]\n| d\n| e\n");
+    strbuf_reset(&out);
+    wrap_lines(&out, "a\nb\nc\nd", "| ", 12, 4);
+    cr_expect_str_eq(out.text, "| a\n| b\n| c\n| d\n");
     strbuf_release(&out);
 }
 
