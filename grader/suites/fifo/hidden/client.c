@@ -70,7 +70,8 @@ TEST(client, foreign_many, "many foreign replies before its own, all there at on
     enum { BEFORE = 3 * LINE_MAX_BYTES + LINE_MAX_BYTES / 2, OWN = 3900, LONGEST = 2000 };
     struct random r = random_from_test();
     const char *dir = dir_make(&r), *a = word(&r), *own = letters(&r, OWN);
-    const char *all = "10 OK x\n1x OK x\n11 ERR x\nOK 1\n\n 1 OK x\nx\n2\n-1 OK x\n";
+    const char *all =
+        "10 OK x\n01 OK x\n001 ERR x\n1x OK x\n11 ERR x\nOK 1\n\n 1 OK x\nx\n2\n-1 OK x\n";
 
     while (strlen(all) < BEFORE) {
         const char *id = text("%d OK ", between(&r, 2, 99999));
@@ -119,6 +120,18 @@ TEST(client, any_bytes, "texts of any bytes, there and back")
     answer(d, &q, "OK");
     expect_status(p, 0, "the reply is there");
     expect_printed(p, "\n", "an empty text is an empty line");
+
+    const char *longest = letters(&r, LINE_MAX_BYTES - strlen("1 OK \n"));
+    p = run("client", "-t", "60000", dir, "COUNT", NULL);
+    q = expect_request(d, p, "1", "COUNT", "", "no text");
+    answer(d, &q, "OK %s", longest);
+    expect_status(p, 0, "a reply of PIPE_BUF bytes with its newline is there");
+    expect_printed(p, text("%s\n", longest), "the text of the reply as it is");
+    p = run("client", "-t", "60000", dir, "COUNT", NULL);
+    q = expect_request(d, p, "1", "COUNT", "", "no text");
+    answer(d, &q, "ERR 100%% of %%s %%d %%%%");
+    expect_failure(p, "the reply was ERR");
+    expect_said(p, "100% of %s %d %%", "why it was refused, as it is");
 }
 
 /* The number of the process as it knows it itself: the last one of its namespaces. */
@@ -164,6 +177,22 @@ TEST(client, old_fifo, "a reply FIFO that an earlier process has left is replace
     expect_printed(p, text("%s\n", b),
                    "the text of the reply, and not what was in the old FIFO of that name");
     expect_names(dir, "requests", "the client removes its FIFO");
+
+    /* What can't be removed like a FIFO: that is a failure, and there is a server all the same. */
+    p = command("client", "-t", "60000", dir, "ECHO", a, NULL);
+    bool traced = trace_start(p);
+    pid = pid_of(p);
+    if (pid != NULL) {
+        folder_make(text("%s/reply.%s", dir, pid));
+        file_make(text("%s/reply.%s/x", dir, pid), "", 0600);
+    }
+    if (traced)
+        trace_end();
+    wait_quiet_or_end(p, "the client fails, or has found another way and asks");
+    if (traced && program_has_ended(p)) {
+        expect_status(p, 1, "a folder lies where its FIFO should be, and it cannot be made");
+        expect_nothing_asked(d, "there is no FIFO for the reply");
+    }
 }
 
 TEST(client, one_write, "a request goes out in one write: whole, or not yet")
@@ -256,6 +285,8 @@ TEST(client, usage, "wrong usage, and a newline where none can be, write nothing
     expect_usage(run("client", "-t", "10ms", dir, "ECHO", a, NULL), "a time that is no number");
     expect_usage(run("client", "-t", "-1", dir, "ECHO", a, NULL), "a negative time");
     expect_usage(run("client", "-t", "", dir, "ECHO", a, NULL), "an empty time");
+    expect_usage(run("client", "-t", "+5", dir, "ECHO", a, NULL), "a time with a sign");
+    expect_usage(run("client", "-t", " 5", dir, "ECHO", a, NULL), "a time with a space");
     expect_usage(run("client", "-x", dir, "ECHO", a, NULL), "an option that does not exist");
     const int refused[] = {1, 2};
     const char *newlines[][2] = {{"ECHO", text("%s\n%s", a, a)}, {"ECHO", "\n"}, {"EC\nHO", a}};
@@ -296,6 +327,20 @@ TEST(client, several, "clients at the same time: each has a FIFO of its own")
         expect_printed(p[n], text("%s\n", back[n]), "the text of its own reply");
     }
     expect_names(dir, "requests", "each client removes its FIFO");
+
+    /* DIR is a path as any other one. */
+    const char *deep = dir_make_deep(&r);
+    const char *ways[] = {text("%s/", dir), text("./%s", dir), inside(dir, "."), deep};
+    struct desk *far = desk_open(deep);
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        struct program *one = run("client", "-t", "60000", ways[i], "ECHO", said[0], NULL);
+        struct desk *of = i == 3 ? far : d;
+        struct request asked =
+            expect_request(of, one, "1", "ECHO", said[0], "whatever the path of DIR");
+        answer(of, &asked, "OK %s", back[0]);
+        expect_status(one, 0, "its reply is there");
+        expect_names(of->dir, "requests", "the client removes its FIFO");
+    }
 }
 
 TEST(client, waits_asleep, "a client that waits sleeps in the kernel")

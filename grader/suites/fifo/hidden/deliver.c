@@ -36,7 +36,6 @@ static void reader_goes(struct program *p, const char *dir, const char *pid)
     }
     fifo_close(fd);
     trace_end();
-    unlink(path);
 }
 
 TEST(deliver, dies_before_reading, "a client that dies before it reads takes no server with it")
@@ -45,9 +44,15 @@ TEST(deliver, dies_before_reading, "a client that dies before it reads takes no 
     const char *dir = dir_make(&r);
 
     struct program *p = server_start(dir);
+    expect_served(dir, &r, "a reply to the first client");
+    wait_quiet(p, "the server waits for requests");
+    size_t descriptors = process_descriptors_below(program_pid(p));
     for (int i = 0; i < 3; i++) {
-        reader_goes(p, dir, new_pid(&r));
+        const char *pid = new_pid(&r);
+        reader_goes(p, dir, pid);
         wait_quiet(p, "the server lives on when a client goes between its open and its write");
+        EXPECT(is_fifo(reply_of(dir, pid)), "a reply FIFO is its client's to remove", "it is gone");
+        unlink(reply_of(dir, pid));
         expect_served(dir, &r, "a reply to the client after one that has died");
         struct visitor *v = visitor_new(dir, &r);
         endpoint_close(v->reply);
@@ -55,6 +60,10 @@ TEST(deliver, dies_before_reading, "a client that dies before it reads takes no 
         expect_served(dir, &r, "a reply to the client after one that has died");
         visitor_leaves(v);
     }
+    wait_quiet(p, "the server waits for requests");
+    EXPECT(process_descriptors_below(program_pid(p)) <= descriptors,
+           text("as many open descriptors as before these clients: %zu", descriptors),
+           text("%zu", process_descriptors_below(program_pid(p))));
 }
 
 TEST(deliver, one_write, "a reply is written in one write: whole, or not at all")

@@ -148,6 +148,12 @@ TEST(input, nul, "a line with a NUL in it is dropped, wherever it is")
     ask_bytes(dir, longer, strlen(v->pid) + 10 + strlen(a));
     expect_served_after_half(p, dir, &r, "a reply to a client after a line with a NUL");
     expect_no_reply(p, v, "its last byte is a NUL");
+    /* What looks like a request behind it is still of the same line. */
+    char *before = (char *)text("x.%s", line);
+    before[1] = '\0';
+    ask_bytes(dir, before, strlen(line) + 2);
+    expect_served(dir, &r, "a reply to the client after a line with a NUL");
+    expect_no_reply(p, v, "its second byte is a NUL");
     ask_bytes(dir, line, strlen(line));
     expect_reply(v, text("12 OK %s %s", a, a), "the reply to the same line without a NUL");
 }
@@ -187,6 +193,10 @@ TEST(input, boundaries, "many requests wait: wherever a read ends, each of them 
     expect_served(dir, &r, "a reply to the first client");
     program_stop(p); /* so that all of it waits when it reads */
     int fd = writer_open(dir);
+    /* Nothing that is dropped takes with it what is behind it. */
+    const char *bad = text("%s\n\nx\n%s 1 ECHO x\n%s 2 WHAT\n", letters(&r, LINE_MAX_BYTES + 9),
+                           new_pid(&r), new_pid(&r));
+    writer_send(fd, bad, strlen(bad));
     for (ssize_t sent = 1; count < VISITORS && sent > 0; count += sent > 0) {
         v[count] = visitor_new(dir, &r);
         said[count] = letters(&r, (size_t)between(&r, 1, count % 4 == 0 ? 3900 : 900));

@@ -18,6 +18,11 @@ TEST(lines, status, "an ERR goes to stderr, the next line is asked, and 1 is the
             struct request q = take_request(d, p, "each line is asked, whatever was answered");
             EXPECT(strcmp(q.id, text("%d", i)) == 0, text("ID %d for the line %d", i, i),
                    text("the line %s", quoted(q.line, q.len, 100)));
+            if (i > 1) { /* a late one to the line before */
+                struct request old = q;
+                old.id = text("%d", i - 1);
+                answer(d, &old, i == 2 ? "OK %s" : "ERR %s", a);
+            }
             if (i == wrong) {
                 answer(d, &q, "ERR %s %s", why, also);
                 continue;
@@ -70,7 +75,7 @@ TEST(lines, stops, "at the first line without an answer it is over: 3")
 TEST(lines, none, "no line: 0 where there is a server, 3 where there is none")
 {
     struct random r = random_from_test();
-    const char *dir = dir_make(&r), *a = word(&r);
+    const char *dir = dir_make(&r), *a = word(&r), *b = word(&r);
 
     struct program *p = run_with("", "client", "-t", "60000", dir, "-", NULL);
     expect_status(p, 3, "there is no server");
@@ -83,6 +88,12 @@ TEST(lines, none, "no line: 0 where there is a server, 3 where there is none")
     expect_printed(p, "", "nothing was asked");
     expect_nothing_asked(d, "there is no line");
     expect_names(dir, "requests", "the client removes its FIFO");
+    /* Who ends without asking for anything is told from one that has nothing to ask. */
+    p = run_with(text("ECHO %s\n", a), "client", "-t", "60000", dir, "-", NULL);
+    struct request q = expect_request(d, p, "1", "ECHO", a, "there is a server, and a line");
+    answer(d, &q, "OK %s", b);
+    expect_status(p, 0, "the line was answered");
+    expect_printed(p, text("%s\n", b), "the text of the reply");
     desk_leave(d);
     p = run_with("", "client", "-t", "60000", dir, "-", NULL);
     expect_status(p, 3, "nobody reads DIR/requests: there is no server");
@@ -193,4 +204,14 @@ TEST(lines, each_request, "each request has all of the time, and what passes bet
     program_send_text(p, text("ECHO %s\n", a));
     expect_request(d, p, text("%d", LINES + 1), "ECHO", a, "of the last line");
     expect_timeout(p, start, MS, "nobody has answered the last line in time");
+
+    p = run("client", "-t", "600000", dir, "-", NULL);
+    expect_idle(p, "no line has come yet");
+    program_send_text(p, text("ECHO %s\n", a));
+    struct request q = expect_request(d, p, "1", "ECHO", a, "of the first line");
+    answer(d, &q, "OK %s", a);
+    expect_line(p, a, "the text of the reply");
+    expect_idle(p, "the next line has not come yet");
+    program_close_input(p);
+    expect_status(p, 0, "each line was answered");
 }

@@ -1,5 +1,6 @@
 /* Never for ever: what the time covers, and what it does not. */
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 
 #include "suites/fifo/peer/fifo.h"
@@ -167,4 +168,17 @@ TEST(timeout, server_dies, "a server that dies while a client waits: 3, at once 
     desk_leave(d);
     expect_status(p, 3, "the server has died before there was room");
     expect_names(dir, "requests", "the client removes its FIFO, and no other one");
+
+    /* It has answered, and then died: the client sees both at once. */
+    dir = dir_make(&r);
+    d = desk_open(dir);
+    p = run("client", "-t", "60000", dir, "ECHO", a, NULL);
+    q = expect_request(d, p, "1", "ECHO", a, "from one command");
+    wait_quiet(p, "the client waits for its reply");
+    program_stop(p);
+    answer(d, &q, "OK %s", b);
+    desk_leave(d);
+    program_signal(p, SIGCONT);
+    expect_status(p, 0, "the server has answered before it has died");
+    expect_printed(p, text("%s\n", b), "the text of the reply");
 }

@@ -11,8 +11,10 @@ TEST(together, many, "30 clients at once with the server: each NEXT once, each t
     const char *dir = dir_make(&r), *said[CLIENTS];
     struct program *p[CLIENTS];
     bool seen[VALUES + 1] = {false};
+    int asked = between(&r, 3, 50);
 
     struct program *server = server_start(dir);
+    ask_next(dir, &r, 0, asked);
     harness_stuck_after(STUCK_MS);
     for (int i = 0; i < CLIENTS; i++) {
         const char *input = "";
@@ -26,14 +28,15 @@ TEST(together, many, "30 clients at once with the server: each NEXT once, each t
         for (int j = 0; j < LINES; j++) {
             size_t len;
             const char *line = program_read_line(p[i], 1, &len);
-            long value = line != NULL ? strtol(line, NULL, 10) : 0;
+            long value = line != NULL ? strtol(line, NULL, 10) - asked : 0;
             EXPECT(value >= 1 && value <= VALUES && !seen[value],
-                   text("a value of NEXT, from 1 to %d, each once", VALUES),
+                   text("a value of NEXT, from %d to %d, each once", asked + 1, asked + VALUES),
                    line != NULL ? quoted(line, len, 60) : "no line");
             seen[value] = true;
             expect_line(p[i], said[i], "its own text");
         }
     }
+    ask_next(dir, &r, asked + VALUES, 1);
     expect_names(dir, "requests", "each client removes its FIFO");
     server_end(server, dir);
 }

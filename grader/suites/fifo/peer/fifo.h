@@ -26,6 +26,7 @@ enum { LINE_MAX_BYTES = 4096 }; /* PIPE_BUF: of a request and of a reply, with t
 
 /* A new folder, and its name. */
 const char *dir_make(struct random *r);
+const char *dir_make_deep(struct random *r); /* the same, more than 1,000 characters away */
 const char *inside(const char *dir, const char *name); /* the absolute path of DIR/NAME */
 const char *requests_of(const char *dir);
 const char *reply_of(const char *dir, const char *pid);
@@ -87,6 +88,8 @@ void expect_printed(struct program *p, const char *text, const char *what);
 void expect_printed_bytes(struct program *p, const void *bytes, size_t len, const char *what);
 /* The next complete line of stdout. */
 void expect_line(struct program *p, const char *line, const char *what);
+/* The same, its line `number` (from 1), by a program that goes on running: it is flushed. */
+void expect_line_at_once(struct program *p, int number, const char *line, const char *what);
 /* stderr, after the end, has `said` in it. */
 void expect_said(struct program *p, const char *said, const char *what);
 /* The number stands on stderr, after the end, and not as a part of a longer one. */
@@ -142,6 +145,9 @@ void expect_error_reply(struct visitor *v, const char *id, const char *what);
 void expect_no_reply(struct program *p, struct visitor *v, const char *why);
 /* A new visitor asks and is answered. */
 void expect_served(const char *dir, struct random *r, const char *why);
+/* NEXT, `times` times, by a client of ours: the values behind `before`. Only the server knows the
+ * next one then. */
+void ask_next(const char *dir, struct random *r, int before, int times);
 /* Two of them, the first of which need not be answered: half a line lies in front of it. */
 void expect_served_after_half(struct program *p, const char *dir, struct random *r,
                               const char *why);

@@ -23,6 +23,17 @@ const char *dir_make(struct random *r)
     return dir;
 }
 
+const char *dir_make_deep(struct random *r)
+{
+    enum { DEEP = 25, NAME_BYTES = 40 };
+    const char *dir = dir_make(r);
+    for (int i = 0; i < DEEP; i++) {
+        dir = text("%s/%s", dir, letters(r, NAME_BYTES));
+        folder_make(dir);
+    }
+    return dir;
+}
+
 const char *inside(const char *dir, const char *name)
 {
     return text("%s/%s/%s", test_directory(), dir, name);

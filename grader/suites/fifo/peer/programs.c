@@ -142,6 +142,38 @@ void expect_line(struct program *p, const char *line, const char *what)
            text("the line %s", quoted(got, len, 100)));
 }
 
+struct printing {
+    struct program *p;
+    int lines;
+};
+
+static bool has_printed(void *context)
+{
+    const struct printing *w = context;
+    size_t len;
+    const char *bytes = program_output(w->p, 1, &len), *end = bytes + len;
+    int lines = 0;
+    while (bytes < end && (bytes = memchr(bytes, '\n', (size_t)(end - bytes))) != NULL) {
+        bytes++;
+        lines++;
+    }
+    return lines >= w->lines || program_has_ended(w->p);
+}
+
+void expect_line_at_once(struct program *p, int number, const char *line, const char *what)
+{
+    struct printing w = {p, number};
+    const char *expected = text("%s: the line %s", what, quoted(line, strlen(line), 100));
+    bool came = wait_until_or_stuck(has_printed, &w, expected);
+    EXPECT(!program_has_ended(p), text("%s, and then the next one: its input goes on", expected),
+           what_happened());
+    EXPECT(came, expected,
+           text("nothing, and the program goes on: what printf() writes to a pipe stays in its "
+                "buffer until fflush(), or until the program ends\n%s",
+                what_happened()));
+    expect_line(p, line, what);
+}
+
 void expect_said(struct program *p, const char *said, const char *what)
 {
     EXPECT(strstr(said_by(p), said) != NULL,

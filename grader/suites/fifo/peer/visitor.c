@@ -304,6 +304,16 @@ void expect_served(const char *dir, struct random *r, const char *why)
     visitor_leaves(v);
 }
 
+void ask_next(const char *dir, struct random *r, int before, int times)
+{
+    struct visitor *v = visitor_staying(dir, r);
+    for (int i = 1; i <= times; i++) {
+        ask(dir, "%s %d NEXT", v->pid, i);
+        expect_reply(v, text("%d OK %d", i, before + i), "the next value, whoever asks for it");
+    }
+    visitor_leaves(v);
+}
+
 void expect_served_after_half(struct program *p, const char *dir, struct random *r, const char *why)
 {
     struct visitor *lost = visitor_new(dir, r);

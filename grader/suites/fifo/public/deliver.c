@@ -29,10 +29,13 @@ TEST(deliver, never_opened, "nobody waits for a client that does not open its FI
     fifo_make(path, 0600);
     for (int i = 0; i < 3; i++) {
         ask(dir, "%s %d ECHO %s", pid, i, word(&r));
+        wait_quiet(p, "the server has read the request, before the next one comes");
         expect_served(dir, &r, "a reply to the client after one that does not open its FIFO");
     }
     wait_quiet(p, "the server waits for requests");
     int fd = fifo_open(path, O_RDONLY);
+    EXPECT(fd >= 0, "the reply FIFO is its client's to remove, who may open it still",
+           "it is gone");
     expect_served(dir, &r, "a reply to the next client");
     wait_quiet(p, "the server waits for requests");
     EXPECT(read(fd, &byte, 1) <= 0,
@@ -52,6 +55,7 @@ TEST(deliver, never_drained, "nobody waits for a client that does not read: its 
     fifo_fill(fd, 0);
     for (int i = 0; i < 3; i++) {
         ask(dir, "%s %d ECHO %s", pid, i, word(&r));
+        wait_quiet(p, "the server has read the request, before the next one comes");
         expect_served(dir, &r, "a reply to the client after one whose FIFO is full");
     }
     wait_quiet(p, "the server waits for requests");
@@ -63,6 +67,7 @@ TEST(deliver, never_drained, "nobody waits for a client that does not read: its 
     EXPECT(len == 0, "a reply that can't be delivered at once is dropped: nothing comes later",
            quoted(bytes, len, 100));
     ask(dir, "%s 9 COUNT", pid);
+    wait_quiet(p, "the server has read the request, before the next one comes");
     expect_served(dir, &r, "a reply to the next client");
     wait_quiet(p, "the server waits for requests");
     bytes = fifo_drain(fd, &len);

@@ -52,6 +52,7 @@ TEST(input, not_numbers, "a PID or an ID that is no number is no request")
     for (size_t i = 0; i < sizeof pids / sizeof *pids; i++) {
         struct visitor *v = visitor_as(dir, pids[i]);
         ask(dir, "%s 1 ECHO %s", pids[i], word(&r));
+        wait_quiet(p, "the server has read this line, before the next one comes");
         expect_served(dir, &r, "a reply to the client after a line without a PID");
         expect_no_reply(p, v, text("'%s' is no PID of 1 to 10 digits", pids[i]));
         visitor_leaves(v);
@@ -59,6 +60,7 @@ TEST(input, not_numbers, "a PID or an ID that is no number is no request")
     struct visitor *v = visitor_new(dir, &r);
     for (size_t i = 0; i < sizeof pids / sizeof *pids; i++) {
         ask(dir, "%s %s ECHO %s", v->pid, pids[i], word(&r));
+        wait_quiet(p, "the server has read this line, before the next one comes");
         expect_served(dir, &r, "a reply to the client after a line without an ID");
         expect_no_reply(p, v, text("'%s' is no ID of 1 to 10 digits", pids[i]));
     }
@@ -66,6 +68,7 @@ TEST(input, not_numbers, "a PID or an ID that is no number is no request")
     struct visitor *victim = visitor_as(dir, "1");
     folder_make(text("%s/reply.7", dir));
     ask(dir, "7/../reply.1 1 ECHO %s", word(&r));
+    wait_quiet(p, "the server has read this line, before the next one comes");
     expect_served(dir, &r, "a reply to the client after a line without a PID");
     expect_no_reply(p, victim, "'7/../reply.1' is no PID");
 }

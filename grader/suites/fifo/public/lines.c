@@ -15,16 +15,17 @@ TEST(lines, one_at_a_time, "client DIR -: a request for each line, the next afte
         program_send_text(p, text("ECHO %s\n", said[i]));
         if (i == 1) /* the next one waits, and is not yet asked */
             program_send_text(p, "COUNT\n");
-        struct request q =
-            expect_request(d, p, text("%d", i == 1 ? 1 : i + 1), "ECHO", said[i], "of a line");
+        struct request q = expect_request(d, p, text("%d", i == 1 ? 1 : i + 1), "ECHO", said[i],
+                                          "of a line, as soon as that has come");
         wait_quiet(p, "the client waits for its reply");
         expect_nothing_asked(d, "the reply to the request before has not come yet");
         answer(d, &q, "OK %s", back[i]);
-        expect_line(p, back[i], "the text of each reply as soon as it is there");
+        expect_line_at_once(p, i == 1 ? 1 : i + 1, back[i],
+                            "the text of each reply as soon as it is there");
         if (i == 1) {
             q = expect_request(d, p, "2", "COUNT", "", "of the second line, after the first reply");
             answer(d, &q, "OK");
-            expect_line(p, "", "an empty text is an empty line");
+            expect_line_at_once(p, 2, "", "an empty text is an empty line");
         }
     }
     program_close_input(p);

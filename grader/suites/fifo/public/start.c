@@ -9,14 +9,17 @@ TEST(start, makes_fifo, "server makes DIR/requests and stays, whoever opens it a
     const char *dir = dir_make(&r);
 
     struct program *p = server_start(dir);
-    wait_quiet(p, "the server waits for requests");
+    wait_quiet(p, "the server sleeps until a client comes: where read() returns 0 at once, for "
+                  "nobody writes yet, that is no end, and no reason to read again and again");
     expect_mode(requests_of(dir), 0600, "DIR/requests is a FIFO");
     expect_names(dir, "requests", "that is all a server needs");
     for (int i = 0; i < 3; i++) {
         int fd = writer_open(dir);
         wait_quiet(p, "a client that writes nothing is no reason to end");
         fifo_close(fd);
-        wait_quiet(p, "that a client goes is no reason to end");
+        wait_quiet(p, "that a client goes is no reason to end, nor to ask again and again: when "
+                      "the last writer has gone read() returns 0 at once, and poll() with "
+                      "POLLHUP, as long as nobody else could write");
     }
     EXPECT(server_is_reachable(dir), "the server still reads DIR/requests", what_happened());
     expect_mode(requests_of(dir), 0600, "DIR/requests is a FIFO");
