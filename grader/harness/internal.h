@@ -257,6 +257,8 @@ size_t memcheck_argv(const struct program *p, int xml_fd, int log_fd, const char
                      size_t max);
 void memcheck_files(void (*allow)(const char *path)); /* what valgrind executes and reads */
 const char *memcheck_folder(const struct program *p); /* where the program lies */
+/* How many it may have; under valgrind those from there on are valgrind's own. */
+long program_descriptors(const struct program *p);
 enum { MEMCHECK_RESERVED = 12, MEMCHECK_CPU_FACTOR = 6 };
 
 /* ---- observe.c ---- */

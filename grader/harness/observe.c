@@ -356,21 +356,27 @@ long process_peak_kb(pid_t pid)
     return kb > 0 ? kb : 0;
 }
 
+/* The program that runs under valgrind as `comm`, which is valgrind's tool; NULL: it is none. */
+static const struct program *under_valgrind(const char *comm)
+{
+    const struct program *p = harness.programs;
+    if (strncmp(comm, "memcheck-", 9) != 0 && strncmp(comm, "valgrind", 8) != 0)
+        return NULL;
+    while (p != NULL && !p->memcheck)
+        p = p->next;
+    return p;
+}
+
 void process_command(pid_t pid, char name[static 32])
 {
     char comm[64];
     struct strbuf clean = STRBUF_INIT;
     size_t n = observe_read(comm, sizeof comm, pid, "comm");
     text_clean_line(&clean, comm, n > 0 && comm[n - 1] == '\n' ? n - 1 : n, 31);
-    /* A program under valgrind is called as valgrind's tool: name the program itself. */
-    if (strncmp(clean.text, "memcheck-", 9) == 0 || strncmp(clean.text, "valgrind", 8) == 0) {
-        for (const struct program *p = harness.programs; p != NULL; p = p->next) {
-            if (p->memcheck) {
-                strbuf_reset(&clean);
-                strbuf_addstr(&clean, p->name);
-                break;
-            }
-        }
+    const struct program *p = under_valgrind(clean.text);
+    if (p != NULL) {
+        strbuf_reset(&clean);
+        strbuf_addstr(&clean, p->name);
     }
     snprintf(name, 32, "%.31s", clean.text);
     strbuf_release(&clean);
@@ -438,7 +444,7 @@ static int by_number(const void *a, const void *b)
 
 void process_descriptors(pid_t pid, struct descriptor_list *list)
 {
-    char path[64];
+    char path[64], comm[64];
     list->count = 0;
     observe_path(path, pid, "fd");
     const struct ids *before = observe_as(pid);
@@ -456,6 +462,11 @@ void process_descriptors(pid_t pid, struct descriptor_list *list)
         closedir(dir);
     observe_as_before(before);
     qsort(list->fd, list->count, sizeof list->fd[0], by_number);
+    observe_read(comm, sizeof comm, pid, "comm");
+    const struct program *p = under_valgrind(comm);
+    while (p != NULL && list->count > 0 &&
+           list->fd[list->count - 1].number >= program_descriptors(p))
+        list->count--; /* valgrind's own */
 }
 
 size_t process_descriptors_below(pid_t pid)

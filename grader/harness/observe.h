@@ -40,6 +40,7 @@ void process_children(pid_t pid, struct process_list *list); /* direct ones, zom
 void process_descendants(pid_t pid,
                          struct process_list *list); /* all, nearest first, without pid */
 size_t process_threads(pid_t pid);
+/* Without valgrind's own, of a program that runs under it. */
 void process_descriptors(pid_t pid, struct descriptor_list *list);
 /* How many `pid` and all that descends from it have open. */
 size_t process_descriptors_below(pid_t pid);

@@ -448,6 +448,13 @@ static void start_streams(struct start *s, struct program *p, int theirs[5])
         start_want(s, p->given[i].target, p->given[i].source);
 }
 
+long program_descriptors(const struct program *p)
+{
+    enum { UNLIMITED = 256 };
+    long limit = p->limit_descriptors > 0 ? p->limit_descriptors : harness.job.policy.descriptors;
+    return limit > 0 ? limit : UNLIMITED;
+}
+
 static void start_limits(struct start *s, const struct program *p)
 {
     s->policy = harness.job.policy; /* shares its strings with the job's */
@@ -459,7 +466,7 @@ static void start_limits(struct start *s, const struct program *p)
         start_limit(s, RLIMIT_FSIZE, (rlim_t)p->limit_file, (rlim_t)p->limit_file);
     if (p->memcheck) {
         /* valgrind keeps its own descriptors between the soft and the hard limit. */
-        long soft = s->policy.descriptors > 0 ? s->policy.descriptors : 256;
+        long soft = program_descriptors(p);
         s->policy.descriptors = soft + MEMCHECK_RESERVED;
         start_limit(s, RLIMIT_NOFILE, (rlim_t)soft, (rlim_t)(soft + MEMCHECK_RESERVED));
         s->policy.memory_mb = -1;
@@ -478,7 +485,7 @@ static void start_argv(struct start *s, const struct program *p)
     size_t n = 0;
     s->path = p->path;
     if (p->memcheck) {
-        long base = s->policy.descriptors - MEMCHECK_RESERVED;
+        long base = program_descriptors(p);
         n = memcheck_argv(p, (int)base, (int)base + 1, argv, 31);
         s->path = argv[0];
     } else {
@@ -552,7 +559,7 @@ void program_start(struct program *p)
     start_streams(s, p, theirs);
     start_argv(s, p);
     if (p->memcheck) {
-        long base = s->policy.descriptors - MEMCHECK_RESERVED;
+        long base = program_descriptors(p);
         int ends[2];
         for (int i = 0; i < 2; i++) {
             make_pipe(ends, 0);

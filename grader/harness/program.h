@@ -116,6 +116,8 @@ void program_close_output(struct program *p, int fd);
 bool program_wait_output(struct program *p, int fd, uint64_t len);
 /* Waits for the next complete line (without newline); NULL at the end of the stream. */
 const char *program_read_line(struct program *p, int fd, size_t *len);
+/* The same; `what` completes "expected: ...". */
+const char *program_expect_line(struct program *p, int fd, const char *what, size_t *len);
 /* Waits until every holder of the other end has closed it. */
 void program_wait_output_end(struct program *p, int fd);
 bool program_output_ended(const struct program *p, int fd);

@@ -171,7 +171,7 @@ static bool has_line_or_end(void *context)
     return w->output->fd < 0 || output_has_line(w->output);
 }
 
-const char *program_read_line(struct program *p, int fd, size_t *len)
+const char *program_expect_line(struct program *p, int fd, const char *what, size_t *len)
 {
     struct output_wait w = {p, output_of(p, fd, "program_read_line"), 0};
     struct output *o = w.output;
@@ -184,9 +184,15 @@ const char *program_read_line(struct program *p, int fd, size_t *len)
                            (unsigned long long)o->total));
         output_by_lines(o);
     }
-    wait_until(has_line_or_end, &w, text("%s writes a line to its %s", p->name, stream_name(fd)));
+    wait_until(has_line_or_end, &w, what);
     size_t n;
     return output_take_line(o, len != NULL ? len : &n);
+}
+
+const char *program_read_line(struct program *p, int fd, size_t *len)
+{
+    return program_expect_line(p, fd, text("%s writes a line to its %s", p->name, stream_name(fd)),
+                               len);
 }
 
 static bool output_is_over(void *context)

@@ -120,6 +120,12 @@ TEST(part, errors, "PART of a channel that there is not is 403, of one that one 
     hear(bob, "there is no such channel", "403 %s %s", bob->nick, none);
     say(bob, "PART nothing");
     hear(bob, "no channel at all", "403 %s nothing", bob->nick);
+    const char *const others[] = {text("%sx", channel),
+                                  text("%.*s", (int)strlen(channel) - 1, channel)};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        say(bob, "PART %s", others[i]);
+        hear(bob, text("not the same name as %s", channel), "403 %s %s", bob->nick, others[i]);
+    }
     silent(ann, "nobody has left");
     say(ann, "PART %s", channel);
     hear(ann, "ann is on it", ":%s PART %s ...", ann->nick, channel);

@@ -20,6 +20,8 @@ TEST(client, message, "/msg sends a private message with its text as it was type
     chat_sends(c, "/msg does not change the current channel", "PRIVMSG %s :%s", channel, said);
     type(c, ": %s  /quit ", said);
     chat_sends(c, "a text is sent as it is", "PRIVMSG %s :: %s  /quit ", channel, said);
+    type(c, "  %s", said);
+    chat_sends(c, "blanks in a text are kept, also in front", "PRIVMSG %s :  %s", channel, said);
     chat_prints_nothing(c, "one's own texts are not printed");
 }
 
@@ -89,21 +91,22 @@ TEST(client, never_closes, "after QUIT a server that never closes is waited for,
     expect_status(c->p, 0, "it has quit");
 }
 
-TEST(client, long_line, "a line that is too long ends chat with 1; those before it have been sent")
+/* `more` bytes are too many in one of the lines that are typed. */
+static void too_long(struct random *r, size_t more)
 {
-    struct random r = random_from_test();
-    const char *channel = a_channel(&r), *start = text("PRIVMSG %s :", channel);
-    const char *said = letters(&r, CONTENT_MAX - strlen(start));
-    struct chat *c = chat_on(a_nick(&r));
+    const char *channel = a_channel(r), *start = text("PRIVMSG %s :", channel);
+    const char *said = letters(r, CONTENT_MAX - strlen(start));
+    struct chat *c = chat_on(a_nick(r));
     chat_joins(c, channel);
     type(c, "%s", said);
     chat_sends(c, "510 bytes are a line", "%s%s", start, said);
-    int number = between(&r, 23, 89);
-    for (int i = 3; i < number; i++)
+    int number = between(r, 23, 89);
+    type(c, "/nosuch");
+    for (int i = 4; i < number; i++)
         type(c, "/msg bob %d", i);
-    type(c, "%sx", said);
-    type(c, "/msg bob behind");
-    for (int i = 3; i < number; i++)
+    const char *line = text("%s%s\n/msg bob behind\n", said, letters(r, more));
+    program_queue(c->p, line, strlen(line)); /* it need not read all of that */
+    for (int i = 4; i < number; i++)
         chat_sends(c, "a line before the one that is too long", "PRIVMSG bob :%d", i);
     /* Whether it says QUIT then, and waits for our end, is its own matter. */
     size_t len;
@@ -117,7 +120,16 @@ TEST(client, long_line, "a line that is too long ends chat with 1; those before 
     expect_status(c->p, 1, text("line %d is too long", number));
     const char *errors = program_output(c->p, 2, &len), *digits = text("%d", number);
     EXPECT(memmem(errors, len, digits, strlen(digits)) != NULL,
-           text("a line on stderr that names line %d", number), errors_shown(c->p));
+           text("a line on stderr that names line %d, counted from the first one that was typed",
+                number),
+           errors_shown(c->p));
+}
+
+TEST(client, long_line, "a line that is too long ends chat with 1; those before it have been sent")
+{
+    struct random r = random_from_test();
+    too_long(&r, 1);
+    too_long(&r, 100000);
 }
 
 TEST(client, both, "chat waits for its input and for the server at once")

@@ -41,6 +41,8 @@ TEST(client, half_lines, "a line is one, however it comes; LF alone ends it, too
     chat_prints(c, "several lines in one segment", "*bob* two");
     endpoint_send_text(c->e, text("127.0.0.1 PRIVMSG %s :three\n", c->nick));
     chat_prints(c, "LF alone, and its beginning came before", "*bob* three");
+    tell(c, ":bob!u@127.0.0.1 PRIVMSG %s :  a  b :\xc3\xa4\xff\x01 ", c->nick);
+    chat_prints(c, "a text as it came, blanks and all bytes", "*bob*   a  b :\xc3\xa4\xff\x01 ");
     endpoint_send_text(c->e, "\r\n\n\r\n");
     chat_prints_nothing(c, "empty lines are none");
 
@@ -52,9 +54,19 @@ TEST(client, half_lines, "a line is one, however it comes; LF alone ends it, too
     chat_prints(c, "the line that is whole", "*bob* whole");
 }
 
+/* It prints `want`, whatever comes before. */
+static void prints_in_the_end(struct chat *c, const char *want, const char *why)
+{
+    const char *line, *expected = text("chat prints \"%s\", %s", want, why);
+    do
+        line = program_expect_line(c->p, 1, expected, NULL);
+    while (line != NULL && strcmp(line, want) != 0);
+    EXPECT(line != NULL, expected, chat_end(c));
+}
+
 TEST(client, hostile, "chat lives through lines that are broken, or without end")
 {
-    enum { PIECE = 64 << 10, PIECES = 64, MOST_KB = 4 << 10 };
+    enum { PIECE = 64 << 10, PIECES = 64, MOST_KB = 4 << 10, WORDS = 200 };
     struct random r = random_from_test();
     struct chat *c = chat_on(a_nick(&r));
     chat_prints_nothing(c, "it is registered");
@@ -84,14 +96,15 @@ TEST(client, hostile, "chat lives through lines that are broken, or without end"
                                   ":bob!u@h"};
     for (size_t i = 0; i < sizeof broken / sizeof broken[0]; i++)
         tell(c, "%s", broken[i]);
+    const char *words = "";
+    for (int i = 0; i < WORDS; i++)
+        words = text("%s x", words);
+    tell(c, ":bob!u@h MODE #c%s", words);
+    tell(c, ":our.server 353 a = #c%s", words);
     endpoint_send(c->e, ":bob!u@h PRIV\0MSG\0\r\n\0\r\n", 23);
     /* How a message without a text is shown is free: all that comes before this is skipped. */
     tell(c, ":bob!u@127.0.0.1 PRIVMSG %s :end of the broken ones", c->nick);
-    const char *line;
-    do
-        line = program_read_line(c->p, 1, NULL);
-    while (line != NULL && strcmp(line, "*bob* end of the broken ones") != 0);
-    EXPECT(line != NULL, "the message behind the broken lines is printed", "chat has ended");
+    prints_in_the_end(c, "*bob* end of the broken ones", "the message behind the broken lines");
 
     long before = process_peak_kb(program_pid(c->p));
     const char *piece = letters(&r, PIECE);
@@ -99,10 +112,7 @@ TEST(client, hostile, "chat lives through lines that are broken, or without end"
     for (int i = 0; i < PIECES; i++)
         endpoint_send(c->e, piece, PIECE);
     endpoint_send_text(c->e, text("\r\n:bob!u@127.0.0.1 PRIVMSG %s :end\r\n", c->nick));
-    do
-        line = program_read_line(c->p, 1, NULL);
-    while (line != NULL && strcmp(line, "*bob* end") != 0);
-    EXPECT(line != NULL, "the message behind a line without end is printed", "chat has ended");
+    prints_in_the_end(c, "*bob* end", "the message behind a line without end");
     long after = process_peak_kb(program_pid(c->p));
     EXPECT(after - before <= MOST_KB, "a line of the protocol has 512 bytes, more is not kept",
            text("its memory grew by %ld KiB", after - before));

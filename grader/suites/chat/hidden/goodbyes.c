@@ -90,9 +90,11 @@ TEST(quit, over, "behind QUIT nothing is done; who has quit is nowhere, and its 
     struct user *bob = member_on(d, a_nick(&r), channel), *ann = member_on(d, nick, channel);
     settle(bob);
     const char *lines =
-        text("QUIT :bye\r\nPRIVMSG %s :ghost\r\nJOIN %s\r\nPING :ghost\r\n", channel, channel);
+        text("PING :before\r\nQUIT :bye\r\nPRIVMSG %s :ghost\r\nJOIN %s\r\nPING :ghost\r\n",
+             channel, channel);
     say_bytes(ann, lines, strlen(lines));
     hear(bob, "ann quits", ":%s QUIT :bye", nick);
+    hear(ann, "the line before QUIT is answered", ":? PONG ? :before");
     expect_end(ann, "it has quit");
     silent(bob, "what stands behind QUIT is not done");
     say(bob, "PRIVMSG %s :are you there", nick);

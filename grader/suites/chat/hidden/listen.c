@@ -4,13 +4,6 @@
 #include <signal.h>
 #include <sys/socket.h>
 
-static struct chatd *start_at(int port)
-{
-    struct program *p = program_new("chatd");
-    program_args(p, "-p", text("%d", port), NULL);
-    return chatd_start_as(p);
-}
-
 TEST(listen, ipv6, "clients of IPv4 and of IPv6 meet on one port")
 {
     if (!net_has_ipv6())
@@ -59,6 +52,9 @@ TEST(listen, taken, "a living server's port is refused; its own is free again at
     /* The server's side went first: the kernel keeps that pair of addresses for a while. */
     endpoint_wait_end(ann->e, "the connection of a client ends with the server");
     endpoint_close(ann->e);
-    d = start_at(d->port);
+    p = program_new("chatd");
+    program_args(p, "-p", text("%d", d->port), NULL);
+    d = chatd_start_for(p, "'listening on PORT' of a chatd that is started again, at once, on the "
+                           "port that it had, where a client was connected when it ended");
     silent(member(d, "ann"), "the next server at this port serves");
 }

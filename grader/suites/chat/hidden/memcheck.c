@@ -27,6 +27,12 @@ TEST(memcheck, churn, "chatd gives back what belonged to clients that went in an
             settle(u);
             hear(ann, "it joins", ":u%d JOIN #c", i);
         }
+        if (i % 8 == 0) {
+            say_bytes(u, "QUIT :bye\r\nPING :x\r\nQUIT\r\n", 25);
+            hear(ann, "it quits", ":u%d QUIT :bye", i);
+            expect_end(u, "it has quit");
+            continue;
+        }
         say_bytes(u, "PRIVMSG #c :half a line", 23);
         if (i % 3 == 0)
             endpoint_reset(u->e);
@@ -49,6 +55,7 @@ TEST(memcheck, churn, "chatd gives back what belonged to clients that went in an
 
 TEST(memcheck, hostile, "no line, however broken or long, makes chatd touch what is not its own")
 {
+    enum { WORDS = 200 };
     struct random r = random_from_test();
     struct chatd *d = watched();
     struct user *ann = member_on(d, "ann", "#c"), *bob = member_on(d, "bob", "#c");
@@ -77,12 +84,18 @@ TEST(memcheck, hostile, "no line, however broken or long, makes chatd touch what
                                  "a b c d e f g h i j k l m n o p q r"};
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)
         say(ann, "%s", lines[i]);
+    const char *const manys[] = {"PRIVMSG #c", "NICK ann", "JOIN #c", "NAMES #c", "USER u 0"};
     const char *const starts[] = {"PRIVMSG #c :", "NICK ", "JOIN ", "JOIN #", "PING ",
                                   "NAMES #",      "USER ", ":",     "",       "PART #c :"};
     for (size_t i = 0; i < sizeof starts / sizeof starts[0]; i++)
         for (size_t len = 500; len < 516; len += 5)
             say(ann, "%s%s", starts[i], letters(&r, len - strlen(starts[i])));
     say_bytes(ann, "PRIVMSG #c :a\0b\r\n\0\r\n\0NICK x\r\n", 29);
+    const char *words = "";
+    for (int i = 0; i < WORDS; i++)
+        words = text("%s x", words);
+    for (size_t i = 0; i < sizeof manys / sizeof manys[0]; i++)
+        say(ann, "%s%s", manys[i], words);
     const char *commas =
         text("JOIN %s", "#a,#b,#c,#d,#e,#f,#g,#h,#i,#j,#k,#l,#m,#n,#o,#p,#q,#r,#s");
     for (int i = 0; i < 20; i++)

@@ -28,6 +28,7 @@ TEST(message, not_on, "a message to a channel that one is not on is 404, and nob
 
 TEST(message, one_target, "a message has one target and one text")
 {
+    enum { WORDS = 200 };
     struct random r = random_from_test();
     struct chatd *d = chatd_start();
     struct user *ann = member(d, a_nick(&r)), *bob = member(d, a_nick(&r));
@@ -38,6 +39,11 @@ TEST(message, one_target, "a message has one target and one text")
     silent(carl, "it is not its nick");
     say(ann, "PRIVMSG %s one two three", bob->nick);
     hear(bob, "the second parameter is the text", ":%s PRIVMSG %s :one", ann->nick, bob->nick);
+    const char *words = "";
+    for (int i = 0; i < WORDS; i++)
+        words = text("%s x", words);
+    say(ann, "PRIVMSG %s%s", bob->nick, words);
+    hear(bob, text("the first of %d words", WORDS), ":%s PRIVMSG %s :x", ann->nick, bob->nick);
     silent(ann, "further parameters are ignored");
 }
 
@@ -87,7 +93,8 @@ TEST(message, missing, "PRIVMSG without a target is 411, without a text 412")
 {
     struct random r = random_from_test();
     struct chatd *d = chatd_start();
-    struct user *ann = member(d, a_nick(&r)), *bob = member(d, a_nick(&r));
+    const char *channel = a_channel(&r);
+    struct user *ann = member(d, a_nick(&r)), *bob = member_on(d, a_nick(&r), channel);
     say(ann, "PRIVMSG");
     hear(ann, "no target", "411 %s", ann->nick);
     say(ann, "PRIVMSG :");
@@ -97,6 +104,14 @@ TEST(message, missing, "PRIVMSG without a target is 411, without a text 412")
     say(ann, "PRIVMSG %s :", bob->nick);
     hear(ann, "an empty text", "412 %s", ann->nick);
     silent(bob, "nothing was sent");
+    /* The text is looked for before anybody asks who the target is. */
+    const char *const targets[] = {a_nick(&r), a_channel(&r), channel};
+    for (size_t i = 0; i < sizeof targets / sizeof targets[0]; i++) {
+        say(ann, "PRIVMSG %s", targets[i]);
+        hear(ann, "no text, whoever the target is", "412 %s", ann->nick);
+    }
+    say(ann, "PRIVMSG %s :from outside", channel);
+    hear(ann, "there is a text, and ann is not on that channel", "404 %s %s", ann->nick, channel);
     say(ann, "PRIVMSG %s x", bob->nick);
     hear(bob, "a text of one letter", ":%s PRIVMSG %s :x", ann->nick, bob->nick);
     silent(ann, "a message that is delivered has no answer");
@@ -124,4 +139,6 @@ TEST(notice, delivers, "NOTICE goes where PRIVMSG goes, and is never answered by
     say(ann, "NOTICE %s :%s for bob", bob->nick, said);
     hear(bob, "a notice to a nick", ":%s NOTICE %s :%s for bob", ann->nick, bob->nick, said);
     silent(ann, "who sends hears nothing");
+    say(ann, "NOTICE %s :%s for me", ann->nick, said);
+    hear(ann, "a notice to one's own nick", ":%s NOTICE %s :%s for me", ann->nick, ann->nick, said);
 }

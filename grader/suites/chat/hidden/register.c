@@ -17,7 +17,13 @@ TEST(register, parameters, "missing parameters are 461, an empty one is missing 
     say(u, "NICK %s", nick);
     u->nick = nick;
     silent(u, "a USER that was refused does not register");
-    register_as(u, a_nick(&r));
+    say(u, "USER u 0 * Real Name");
+    hear_welcome(u, "a fifth parameter is ignored");
+    say(u, "NICK %s2 more", nick);
+    hear(u, "a second parameter is ignored", ":%s NICK %s2", nick, nick);
+    u->nick = text("%s2", nick);
+    say(u, "PING one two");
+    hear(u, "a second parameter is ignored", ":? PONG ? :one");
     const char *const lines[] = {"JOIN", "JOIN :", "PART", "PART :"};
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
         say(u, "%s", lines[i]);
@@ -125,7 +131,15 @@ TEST(nick, missing, "NICK without a nick is 431")
     hear(u, "NICK without a parameter", "431 *");
     say(u, "NICK :");
     hear(u, "NICK with an empty parameter", "431 *");
-    register_as(u, a_nick(&r));
+    const char *nick = a_nick(&r);
+    say(u, "NICK %s", nick);
+    u->nick = nick;
+    say(u, "NICK");
+    hear(u, "NICK without a parameter, before USER", "431 %s", nick);
+    say(u, "NICK 9bad");
+    hear(u, "a nick that is not allowed, before USER", "432 %s 9bad", nick);
+    say(u, "USER u 0 * :Real Name");
+    hear_welcome(u, "a NICK that is refused leaves the nick that the client has");
     say(u, "NICK");
     hear(u, "NICK without a parameter, registered", "431 %s", u->nick);
     silent(u, "one answer for each");

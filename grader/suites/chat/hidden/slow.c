@@ -30,10 +30,12 @@ static struct scene scene_make(struct random *r)
 {
     struct scene s = {.d = chatd_start(), .channel = a_channel(r), .filler = letters(r, TEXT)};
     s.deaf = member_on(s.d, a_nick(r), s.channel);
-    s.talks = member_on(s.d, a_nick(r), s.channel);
+    /* Behind the one who does not read stands the one whose lines are looked at: whoever takes the
+     * first out of the list while it sends a line skips the second. */
     s.listens = member_on(s.d, a_nick(r), s.channel);
+    s.talks = member_on(s.d, a_nick(r), s.channel);
     settle(s.deaf);
-    settle(s.talks);
+    settle(s.listens);
     endpoint_hold(s.deaf->e, true);
     return s;
 }
@@ -47,7 +49,8 @@ static const char *line_of(const struct scene *s, int number)
 /* Line `number` comes for `u`; `quits` of who does not read may come before. Returns its bytes. */
 static long expect_line(struct scene *s, struct user *u, int number, bool *quits)
 {
-    const char *why = text("line %d of those that are said", number), *end = line_of(s, number);
+    const char *why = text("line %d of those that are said: a member who reads gets each", number),
+               *end = line_of(s, number);
     for (;;) {
         struct bytes raw;
         if (hear_end(u, why, end, &raw) &&
@@ -143,41 +146,63 @@ TEST(slow, dropped, "a client that never reads is dropped, and little is kept fo
     endpoint_discard(s.deaf->e);
     endpoint_hold(s.deaf->e, false);
     endpoint_wait_end(s.deaf->e, "the connection of a client that is dropped is closed");
+
+    /* Whoever comes next has nothing of that one, be it in the same place of a table. */
+    struct user *next = guest(s.d, s.deaf->nick);
+    say(next, "NICK %s", s.deaf->nick);
+    say(next, "USER u 0 * :Real Name");
+    next->nick = s.deaf->nick;
+    hear_welcome(next, "the nick of who was dropped is free, and what waited for that one is gone");
+    enter(next, s.channel);
+    hear(s.listens, "it joins", ":%s JOIN %s", next->nick, s.channel);
+}
+
+/* One that asks for much and has not read it; all that it has said was served. Returns how often.
+ */
+static int asks_much(struct chatd *d, struct user *u, struct user *ann, const char *channel,
+                     const char *token)
+{
+    enum { PINGS = 200 };
+    say(u, "PING :%s", token);
+    struct line l = next_line(u, "PONG");
+    int asked = 0;
+    endpoint_hold(u->e, true);
+    const char *ping = text("PING :%s\r\n", token);
+    do {
+        for (int i = 0; i < PINGS; i++)
+            endpoint_queue(u->e, ping, strlen(ping));
+        asked += PINGS;
+        say(u, "PRIVMSG %s :%d", channel, asked);
+        hear(ann, "all that was asked before has been read", ":%s PRIVMSG %s :%d", u->nick, channel,
+             asked);
+    } while (!something_waits(d, u, asked * (long)(l.raw.len + 2)) &&
+             asked * (long)l.raw.len < MOST);
+    return asked;
+}
+
+/* All of them come now, and then the end. */
+static void expect_answers(struct user *late, int asked, const char *token, const char *why)
+{
+    endpoint_hold(late->e, false);
+    for (int i = 0; i < asked; i++) {
+        struct bytes raw;
+        EXPECT(hear_end(late, text("PONG for each of %d PINGs: %s", asked, why), token, &raw),
+               text("PONG for each of %d PINGs: %s", asked, why), quoted(raw.at, raw.len, 100));
+    }
+    expect_end(late, why);
 }
 
 TEST(ends, late_reader, "replies go out although the client has ended its side and reads later")
 {
-    enum { PINGS = 200 };
     struct random r = random_from_test();
     struct chatd *d = chatd_start();
     const char *token = letters(&r, TEXT), *channel = a_channel(&r);
     struct user *ann = member_on(d, a_nick(&r), channel);
     struct user *late = member_on(d, a_nick(&r), channel);
     settle(ann);
-    say(late, "PING :%s", token);
-    struct line l = next_line(late, "PONG");
-    int asked = 0;
-    endpoint_hold(late->e, true);
-    const char *ping = text("PING :%s\r\n", token), *end = token;
-    do {
-        for (int i = 0; i < PINGS; i++)
-            endpoint_queue(late->e, ping, strlen(ping));
-        asked += PINGS;
-        say(late, "PRIVMSG %s :%d", channel, asked);
-        hear(ann, "all that was asked before has been read", ":%s PRIVMSG %s :%d", late->nick,
-             channel, asked);
-    } while (!something_waits(d, late, asked * (long)(l.raw.len + 2)) &&
-             asked * (long)l.raw.len < MOST);
+    int asked = asks_much(d, late, ann, channel, token);
     endpoint_close_input(late->e);
     hear(ann, "its end is a QUIT", ":%s QUIT ...", late->nick);
     expect_rest(d->p, "a client has ended its side and does not read");
-    silent(ann, "the others are served");
-
-    endpoint_hold(late->e, false);
-    for (int i = 0; i < asked; i++) {
-        struct bytes raw;
-        EXPECT(hear_end(late, "PONG for each PING", end, &raw),
-               text("PONG for each of %d PINGs", asked), quoted(raw.at, raw.len, 100));
-    }
-    expect_end(late, "its input has ended, and all was answered");
+    expect_answers(late, asked, token, "its input has ended, and all was answered");
 }

@@ -78,6 +78,8 @@ struct user {
 struct chatd *chatd_start(void);
 /* The same for a program whose settings are made. */
 struct chatd *chatd_start_as(struct program *p);
+/* The same, and `want` is what is expected of its first line. */
+struct chatd *chatd_start_for(struct program *p, const char *want);
 
 /* A connection, nothing said; `name` is for messages. */
 struct user *guest(struct chatd *d, const char *name);
@@ -167,6 +169,8 @@ void chat_prints(struct chat *c, const char *why, const char *format, ...)
 void chat_notes(struct chat *c, const char *why, ...) __attribute__((sentinel));
 /* It has printed nothing but "-- " lines for what was told before. */
 void chat_prints_nothing(struct chat *c, const char *why);
+/* How it has ended, and what it has said on stderr; or that its stdout alone is at its end. */
+const char *chat_end(struct chat *c);
 /* Wrong usage: 2 and a line on stderr. `words` with single blanks between them. */
 void expect_usage(const char *words, const char *why);
 

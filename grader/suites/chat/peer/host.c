@@ -146,11 +146,19 @@ static bool is_note(const char *line, size_t len)
     return len >= 3 && memcmp(line, "-- ", 3) == 0;
 }
 
+const char *chat_end(struct chat *c)
+{
+    wait_quiet_or_end(c->p, "chat has ended its output, and then itself");
+    if (!program_has_ended(c->p))
+        return text("its output has ended, it has not (%s)", errors_shown(c->p));
+    return text("chat has ended: %s (%s)", status_sentence(program_wait(c->p)), errors_shown(c->p));
+}
+
 static const char *printed_line(struct chat *c, const char *expected, size_t *len)
 {
-    const char *line = program_read_line(c->p, 1, len);
+    const char *line = program_expect_line(c->p, 1, expected, len);
     if (line == NULL)
-        test_fail(expected, text("its output ended (%s)", errors_shown(c->p)));
+        test_fail(expected, chat_end(c));
     return line;
 }
 

@@ -24,7 +24,7 @@ static const struct about about_lines = {
 
 /* ---- chatd ---- */
 
-struct chatd *chatd_start_as(struct program *p)
+struct chatd *chatd_start_for(struct program *p, const char *want)
 {
     const struct about *before = test_about(&about_listening);
     struct chatd *d = kept(sizeof *d);
@@ -34,13 +34,18 @@ struct chatd *chatd_start_as(struct program *p)
     program_start(p);
     d->p = p;
     size_t len;
-    const char *line = program_read_line(p, 1, &len), *want = "'listening on PORT' on stdout";
+    const char *line = program_expect_line(p, 1, want, &len);
     if (line == NULL)
         test_fail(want, text("its output ended (%s)", errors_shown(p)));
     if (sscanf(line, "listening on %d%c", &d->port, &end) != 1 || d->port < 1 || d->port > 65535)
         test_fail(want, quoted(line, len, SHOWN));
     test_about(before);
     return d;
+}
+
+struct chatd *chatd_start_as(struct program *p)
+{
+    return chatd_start_for(p, "'listening on PORT' on stdout");
 }
 
 struct chatd *chatd_start(void)

@@ -1,7 +1,10 @@
 /* The client, with a server of ours. */
 #include "suites/chat/peer/chat.h"
 
+#include <signal.h>
 #include <sys/socket.h>
+
+enum { QUIT_MS = 4000 }; /* chat waits up to 2 s for the server's end */
 
 TEST(client, registers, "chat connects and sends NICK and USER")
 {
@@ -89,12 +92,25 @@ TEST(client, server_goes, "chat ends with 1 when the server goes, or when there 
     tell(c, ":bob!u@127.0.0.1 PRIVMSG %s :last words", c->nick);
     endpoint_close(c->e);
     expect_status(c->p, 1, "the server has closed the connection");
+    expect_error_line(c->p);
     chat_prints(c, "what came before the end", "*bob* last words");
 
     c = chat_on(a_nick(&r));
     chat_prints_nothing(c, "it is registered");
     endpoint_reset(c->e);
     expect_status(c->p, 1, "the connection was reset");
+    expect_error_line(c->p);
+
+    /* What it sends to a server that has gone must not kill it. */
+    c = chat_on(a_nick(&r));
+    chat_prints_nothing(c, "it is registered");
+    program_stop(c->p);
+    endpoint_close(c->e);
+    for (int i = 0; i < 3; i++)
+        type(c, "/msg bob %d", i);
+    program_signal(c->p, SIGCONT);
+    expect_status(c->p, 1, "the server has closed the connection while lines were typed");
+    expect_error_line(c->p);
 
     int port = endpoint_port(c->listener);
     endpoint_close(c->listener);
@@ -112,12 +128,15 @@ TEST(client, refused, "432 and 433 before 001 end chat with 1, afterwards they a
     struct chat *c = chat_start(nick);
     chat_registers(c);
     tell(c, ":our.server 433 * %s :Nickname is already in use", nick);
-    expect_status(c->p, 1, "without a nick there is nothing to do");
+    expect_status(c->p, 1, "433 before 001: without a nick there is nothing to do");
+    expect_error_line(c->p);
     c = chat_start("1one");
     chat_registers(c);
     tell(c, ":our.server NOTICE * :*** Looking up your hostname");
     tell(c, ":our.server 432 * 1one :Erroneous nickname");
-    expect_status(c->p, 1, "the server does not take this nick");
+    expect_status(c->p, 1,
+                  "432 before 001, whatever came before it: the server does not take this nick");
+    expect_error_line(c->p);
 
     c = chat_on(nick);
     type(c, "/nick %s", other);
@@ -128,8 +147,6 @@ TEST(client, refused, "432 and 433 before 001 end chat with 1, afterwards they a
     chat_notes(c, "the nick is refused", "432", nick, "1one", NULL);
     chat_prints_nothing(c, "it goes on with its old nick");
 }
-
-enum { QUIT_MS = 4000 }; /* chat waits up to 2 s for the server's end */
 
 /* chat has been told to quit: what comes until the server closes is printed. */
 static void expect_quit(struct chat *c, const char *why)

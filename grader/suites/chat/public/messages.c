@@ -1,6 +1,8 @@
 /* Messages: PRIVMSG and NOTICE. */
 #include "suites/chat/peer/chat.h"
 
+#include <string.h>
+
 TEST(message, channel, "a message to a channel goes to all its other members, once")
 {
     struct random r = random_from_test();
@@ -50,11 +52,23 @@ TEST(message, unknown, "a message to a nick or a channel that there is not is 40
     struct random r = random_from_test();
     struct chatd *d = chatd_start();
     const char *nobody = a_nick(&r), *none = a_channel(&r);
-    struct user *ann = member(d, a_nick(&r)), *bob = member(d, a_nick(&r));
+    const char *channel = a_channel(&r);
+    struct user *ann = member(d, a_nick(&r)), *bob = member_on(d, a_nick(&r), channel);
     say(ann, "PRIVMSG %s :hello", nobody);
     hear(ann, "nobody has that nick", "401 %s %s", ann->nick, nobody);
     say(ann, "PRIVMSG %s :hello", none);
     hear(ann, "there is no such channel", "401 %s %s", ann->nick, none);
+    const char *const names[] = {bob->nick, channel};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const char *longer = text("%sx", names[i]);
+        const char *shorter = text("%.*s", (int)strlen(names[i]) - 1, names[i]);
+        say(ann, "PRIVMSG %s :hello", longer);
+        hear(ann, text("there is %s, which is another name", names[i]), "401 %s %s", ann->nick,
+             longer);
+        say(ann, "PRIVMSG %s :hello", shorter);
+        hear(ann, text("there is %s, which is another name", names[i]), "401 %s %s", ann->nick,
+             shorter);
+    }
     say(ann, "PRIVMSG %s :hello", bob->nick);
     hear(bob, "a nick that there is", ":%s PRIVMSG %s :hello", ann->nick, bob->nick);
     silent(ann, "a message that is delivered has no answer");

@@ -169,6 +169,31 @@ static void in_two(struct endpoint *server, size_t cut)
                    text("the value of a reply whose first %zu bytes came before the others", cut));
 }
 
+/* Records that are not the reply, and the reply behind them. */
+static void skipped(struct endpoint *server)
+{
+    enum { LARGE = 500 };
+    static const size_t sizes[] = {4, 28, LARGE};
+    static unsigned char stream[LARGE + 100];
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        struct wire call, reply, m = {.len = 0};
+        size_t len = 4 + sizes[i];
+        struct program *p = calc("", server, "sub 9 2");
+        struct endpoint *e = accept_call(server, &call);
+        put_u32(&m, mark(true, (uint32_t)sizes[i]));
+        memset(stream, 0, sizeof stream);
+        memcpy(stream, m.bytes, m.len);
+        for (size_t j = 0; j < 4; j++) /* another xid */
+            stream[m.len + j] = call.bytes[j] ^ (j == 3);
+        reply = reply_value(get_u32(call.bytes), 7);
+        record_append(stream, sizeof stream, &len, &reply, WIRE_MAX);
+        endpoint_queue(e, stream, len);
+        expect_printed(p, "7\n",
+                       text("the value of the reply, behind a record of %zu bytes with another xid",
+                            sizes[i]));
+    }
+}
+
 TEST(client, fragments, "a reply in any fragments and segments")
 {
     struct endpoint *server = our_server();
@@ -193,6 +218,7 @@ TEST(client, fragments, "a reply in any fragments and segments")
         expect_printed(p, text("%lld\n", (long long)value),
                        text("the value of a reply in fragments of %zu bytes", piece));
     }
+    skipped(server);
 }
 
 TEST(client, verifier, "a reply with any verifier is accepted")

@@ -1,6 +1,7 @@
 /* calc without a reply: closed, out of time; and what is found before it calls. */
 #include "suites/rpc/peer/rpc.h"
 
+#include <signal.h>
 #include <string.h>
 
 static struct endpoint *our_server(void)
@@ -86,6 +87,12 @@ TEST(client, time_out, "-t bounds the whole call: silence, half a reply, replies
     expect_timeout(calc(text("-t %d", MS), full, "add 1 2"), start, MS,
                    "the connection is not taken");
     expect_over(calc("-t 0", our_server(), "add 1 2"), start, 0, "with -t 0 it does not wait");
+    struct wire call;
+    struct program *p = calc("-t 60000", server, "add 1 2");
+    accept_call(server, &call);
+    wait_quiet(p, "calc waits for the reply");
+    program_signal(p, SIGINT);
+    expect_killed(p, SIGINT);
     answer(server, calc("-t 60000", server, "add 1 2"), 3, "3\n");
 }
 

@@ -53,6 +53,12 @@ static struct wire mutated(struct random *r, uint32_t xid)
     return w;
 }
 
+/* "the 56 bytes 00000001 ...", so that it can be sent again by hand. */
+static const char *shown(const struct wire *w)
+{
+    return text("the %zu bytes %s", w->len, hex(w->bytes, w->len));
+}
+
 /*
  * What is no call, alone on the connection, and a NULL call behind it. Returns the connection, or a
  * new one.
@@ -61,7 +67,7 @@ static struct endpoint *no_call(const struct server *s, struct endpoint *e, cons
                                 uint32_t xid)
 {
     record_send(e, w);
-    if (alive_or_closed(e, xid, text("no call is the message %s", hex(w->bytes, w->len))))
+    if (alive_or_closed(e, xid, text("no call are %s", shown(w))))
         return e;
     endpoint_close(e);
     return connection(s, "a client of many calls");
@@ -73,7 +79,7 @@ enum { BATCH = 510 };
 
 TEST(strangers, fuzz_tcp, "10,200 mutated calls over TCP, each answered as the contract says")
 {
-    static struct wire want[BATCH], none[BATCH];
+    static struct wire calls[BATCH], want[BATCH], none[BATCH];
     struct random r = random_from_test();
     struct server s = calcd("");
     struct endpoint *e = connection(&s, "a client of many calls");
@@ -88,7 +94,7 @@ TEST(strangers, fuzz_tcp, "10,200 mutated calls over TCP, each answered as the c
             struct wire call = mutated(&r, ++xid);
             if (answer_to(call.bytes, call.len, &total, &want[count])) {
                 record_append(stream, sizeof stream, &len, &call, 1 + random_below(&r, 2000));
-                count++;
+                calls[count++] = call;
             } else if (random_below(&r, 8) == 0) {
                 none[no_calls++] = call;
             } else {
@@ -97,7 +103,11 @@ TEST(strangers, fuzz_tcp, "10,200 mutated calls over TCP, each answered as the c
         }
         endpoint_queue(e, stream, len);
         for (size_t i = 0; i < count; i++)
-            expect_record(e, &want[i], "the reply to one of many calls over TCP");
+            expect_record(
+                e, &want[i],
+                text("the reply to one of many calls over TCP, which is the first without one of "
+                     "those that were sent together: %s",
+                     shown(&calls[i])));
         for (size_t i = 0; i < no_calls; i++)
             e = no_call(&s, e, &none[i], xid);
     }
@@ -105,36 +115,66 @@ TEST(strangers, fuzz_tcp, "10,200 mutated calls over TCP, each answered as the c
     expect_alive(&s, "after 10,200 mutated calls over TCP");
 }
 
+enum { WINDOW = 32 };
+
+/* Messages in the order in which they are sent, and what the calls among them are due. */
 struct window {
-    struct wire want[BULK_MAX];
-    uint32_t xid[BULK_MAX];
-    size_t count;
+    struct wire sent[BULK_MAX], want[BULK_MAX];
+    bool is_call[BULK_MAX];
+    size_t messages, calls;
 };
+
+static bool has_come(const struct wire *replies, size_t come, const struct wire *call)
+{
+    for (size_t i = 0; i < come; i++)
+        if (replies[i].len >= 4 && get_u32(replies[i].bytes) == get_u32(call->bytes))
+            return true;
+    return false;
+}
+
+/* Which is the first that has no reply; of what is no call, behind which it was sent. */
+static const char *window_what(const struct wire *replies, size_t come, void *context)
+{
+    const struct window *w = context;
+    const char *behind = "";
+    for (size_t i = 0; i < w->messages; i++) {
+        if (!w->is_call[i])
+            behind = text(", sent behind %s, which are no call", shown(&w->sent[i]));
+        else if (has_come(replies, come, &w->sent[i]))
+            behind = "";
+        else
+            return text("the reply to one of many calls over UDP, %s%s", shown(&w->sent[i]),
+                        behind);
+    }
+    return text("the reply to a NULL call%s",
+                *behind != '\0' ? behind : ", sent behind many others");
+}
 
 static void window_close(struct window *w, struct bulk *b)
 {
     static struct wire got[BULK_MAX];
-    bulk_collect(b, got, w->count, "mutated calls over UDP are answered, and nothing else is");
-    for (size_t i = 0; i < w->count; i++) {
+    bulk_collect(b, got, w->calls, window_what, w);
+    for (size_t i = 0; i < w->calls; i++) {
         size_t j = 0;
-        while (j < w->count && (got[i].len < 4 || get_u32(got[i].bytes) != w->xid[j]))
+        while (j < w->messages && (!w->is_call[j] || got[i].len < 4 ||
+                                   get_u32(got[i].bytes) != get_u32(w->sent[j].bytes)))
             j++;
-        EXPECT(j < w->count, "a reply to one of the calls", hex(got[i].bytes, got[i].len));
-        expect_reply(&got[i], &w->want[j], "the reply to one of many calls over UDP");
+        EXPECT(j < w->messages, "a reply to one of the calls", hex(got[i].bytes, got[i].len));
+        expect_reply(&got[i], &w->want[j],
+                     text("the reply to one of many calls over UDP, %s", shown(&w->sent[j])));
     }
-    w->count = 0;
+    w->messages = w->calls = 0;
 }
 
 TEST(strangers, fuzz_udp, "10,200 mutated calls over UDP, each answered as the contract says")
 {
-    enum { WINDOW = 32 };
     static struct window w;
     struct random r = random_from_test();
     struct server s = calcd("");
     struct bulk *b = bulk_open(&s);
     int64_t total = 0;
     long before = 0;
-    w.count = 0;
+    w.messages = w.calls = 0;
     for (uint32_t xid = 1; xid <= FUZZ_CALLS; xid++) {
         struct wire call = mutated(&r, xid), reply;
         int64_t after = total;
@@ -145,13 +185,16 @@ TEST(strangers, fuzz_udp, "10,200 mutated calls over UDP, each answered as the c
             xid--; /* not so many of them: each is a wait */
             continue;
         }
-        if (accumulates || w.count == WINDOW)
+        if (accumulates || w.calls == WINDOW || w.messages == BULK_MAX)
             window_close(&w, b);
         bulk_send(b, &call);
         total = after;
-        w.xid[w.count] = xid;
-        w.want[w.count] = reply;
-        w.count += is_call;
+        w.sent[w.messages] = call;
+        w.is_call[w.messages] = is_call;
+        if (is_call)
+            w.want[w.messages] = reply;
+        w.messages++;
+        w.calls += is_call;
         if (accumulates)
             window_close(&w, b);
         if (xid == FUZZ_WARM)

@@ -1,10 +1,11 @@
 /* calc over UDP: its own reply among others, its repetitions, a bad network. */
+#include "harness/observe.h"
 #include "suites/rpc/peer/rpc.h"
 
 #include <string.h>
 #include <unistd.h>
 
-enum { TRIES = 4 };
+enum { TRIES = 4, SENT_MAX = 8 };
 
 static struct endpoint *our_server(void)
 {
@@ -63,79 +64,148 @@ TEST(retry, foreign, "a reply from another port or address, or with another xid,
     }
 }
 
-/* How many datagrams come until `p` has ended; when, since `start`, in milliseconds. */
-static int count_calls(struct program *p, struct endpoint *server, int64_t start, int at[], int max)
+/* A calc -u to a server of its own, and what comes from it until it ends. */
+struct sender {
+    struct program *p;
+    struct endpoint *server;
+    int64_t start;
+    int ms, port; /* its time; where its datagrams come from */
+    bool ended;
+    struct wire first;
+    int count, at[SENT_MAX]; /* when each came, in ms from the start */
+};
+
+static void sender_start(struct sender *s, const char *options, int ms)
 {
-    struct wire first = {.len = 0};
-    int count = 0;
+    *s = (struct sender){.server = our_server(), .start = clock_ns(), .ms = ms};
+    s->p = calc(options, s->server, "add 1 2");
+}
+
+/* Takes what has come. */
+static void sender_look(struct sender *s)
+{
     const struct datagram *d;
-    for (;;) {
-        bool ended = program_has_ended(p);
-        if ((d = net_receive_now(server)) == NULL) {
-            if (ended)
-                return count;
-            let_pass(1);
-            continue;
-        }
+    bool ended = program_has_ended(s->p); /* so nothing will come behind what is there now */
+    while ((d = net_receive_now(s->server)) != NULL) {
         struct wire call = wire_of(d);
-        if (count == 0)
-            first = call;
-        EXPECT(call.len == first.len && memcmp(call.bytes, first.bytes, call.len) == 0,
+        if (s->count == 0)
+            s->first = call;
+        s->port = d->port;
+        EXPECT(call.len == s->first.len && memcmp(call.bytes, s->first.bytes, call.len) == 0,
                "the same call, each time", hex(call.bytes, call.len));
-        if (count < max)
-            at[count] = (int)((clock_ns() - start) / NS_PER_MS);
-        count++;
+        if (s->count < SENT_MAX)
+            s->at[s->count] = (int)((clock_ns() - s->start) / NS_PER_MS);
+        s->count++;
+    }
+    s->ended = ended;
+}
+
+/* A reply to somebody else, if its call is here by now. */
+static void sender_disturb(const struct sender *s)
+{
+    if (s->count == 0 || s->ended)
+        return;
+    struct wire reply = reply_value(get_u32(s->first.bytes) + 1, 3);
+    reply_to(s->server, s->port, &reply);
+}
+
+/* Never before its moment: that is no matter of load. */
+static void sender_not_early(const struct sender *s, const char *meanwhile)
+{
+    static const int due[] = {0, 200, 600, 1400, 3000};
+    for (int i = 0; i < (int)(sizeof due / sizeof *due) && i < s->count; i++)
+        EXPECT(s->at[i] >= due[i] - CLOCKS_DIFFER_MS,
+               text("the call is sent for the %d. time when %d ms have passed%s", i + 1, due[i],
+                    meanwhile),
+               text("it came after %d ms", s->at[i]));
+}
+
+/* Until it has ended. */
+static void sender_wait(struct sender *s)
+{
+    while (!s->ended) {
+        sender_look(s);
+        if (!s->ended)
+            let_pass(1);
     }
 }
 
 TEST(retry, times, "sent at 0, 200, 600, 1,400 and 3,000 ms, and not again")
 {
-    static const int due[] = {0, 200, 600, 1400, 3000};
-    enum { SENT = 5, WHOLE_MS = 6200, SHORT_MS = 1000 };
-    struct endpoint *server = our_server();
-    int at[SENT + 1] = {0}, count = 0;
-
-    /* Within a second it is three times. On a machine that is too busy to wake calc up in time it
-     * can be another number: then again. */
-    for (int i = 0; i < TRIES && count != 3; i++) {
-        int64_t start = clock_ns();
-        struct program *p = calc(text("-u -t %d", SHORT_MS), server, "add 1 2");
-        count = count_calls(p, server, start, at, SENT);
-        expect_over(p, start, SHORT_MS, "no reply comes");
+    enum { SENT = 5, WHOLE_MS = 6200, LONGER_MS = 6600, KINDS = 5, DISTURBED = 4, PAUSE_MS = 70 };
+    /* How often it is sent within so many ms. On a machine that is too busy to wake calc up in time
+     * it can be another number: then again. Of the last kind replies to others come meanwhile. */
+    static const struct {
+        int ms, count;
+    } due[KINDS] = {{450, 2}, {850, 3}, {2000, 4}, {4200, SENT}, {850, 3}};
+    static struct sender whole, longer, shorter[KINDS];
+    int64_t disturbed = clock_ns();
+    int tries[KINDS] = {0};
+    sender_start(&whole, "-u", WHOLE_MS);
+    sender_start(&longer, text("-u -t %d", LONGER_MS), LONGER_MS);
+    for (int i = 0; i < KINDS; i++)
+        sender_start(&shorter[i], text("-u -t %d", due[i].ms), due[i].ms);
+    for (int left = KINDS; left > 0; let_pass(1)) {
+        sender_look(&whole);
+        sender_look(&longer);
+        if (clock_ns() - disturbed > PAUSE_MS * NS_PER_MS) {
+            sender_disturb(&shorter[DISTURBED]);
+            disturbed = clock_ns();
+        }
+        for (int i = 0; i < KINDS; i++) {
+            struct sender *s = &shorter[i];
+            const char *meanwhile = i == DISTURBED ? ", also when replies to others come" : "";
+            if (tries[i] < 0)
+                continue;
+            sender_look(s);
+            if (!s->ended)
+                continue;
+            sender_not_early(s, meanwhile);
+            expect_over(s->p, s->start, s->ms, "no reply comes");
+            if (s->count != due[i].count) {
+                EXPECT(++tries[i] < TRIES,
+                       text("calc -u -t %d sends at 0, 200, 600, 1,400 and 3,000 ms, as far as its "
+                            "time goes%s: %d times",
+                            s->ms, meanwhile, due[i].count),
+                       text("%d times, and not %d times in any of %d tries", s->count, due[i].count,
+                            TRIES));
+                sender_start(s, text("-u -t %d", s->ms), s->ms);
+                continue;
+            }
+            tries[i] = -1;
+            left--;
+        }
     }
-    EXPECT(count == 3, "calc -u -t 1000 sends at 0, 200 and 600 ms: three times",
-           text("%d times, and not three times in any of %d tries", count, TRIES));
-
-    int64_t start = clock_ns();
-    struct program *p = calc("-u", server, "add 1 2");
-    count = count_calls(p, server, start, at, SENT);
-    for (int i = 0; i < SENT && i < count; i++)
-        EXPECT(at[i] >= due[i] - CLOCKS_DIFFER_MS,
-               text("the call is sent for the %d. time when %d ms have passed", i + 1, due[i]),
-               text("it came after %d ms", at[i]));
-    EXPECT(count == SENT, "five times, at 0, 200, 600, 1,400 and 3,000 ms, if no reply comes",
-           text("%d times", count));
-    expect_over(p, start, WHOLE_MS, "no reply comes within 6,200 ms, which is the default");
+    sender_wait(&whole);
+    sender_not_early(&whole, "");
+    EXPECT(whole.count == SENT, "five times, at 0, 200, 600, 1,400 and 3,000 ms, if no reply comes",
+           text("%d times", whole.count));
+    expect_over(whole.p, whole.start, WHOLE_MS,
+                "no reply comes within 6,200 ms, which is the default");
+    sender_wait(&longer);
+    EXPECT(longer.count == SENT,
+           text("calc -u -t %d sends five times and not again, but waits on", LONGER_MS),
+           text("%d times", longer.count));
+    expect_over(longer.p, longer.start, LONGER_MS,
+                text("-t %d: no reply comes, and it waits on after the fifth", LONGER_MS));
 }
 
 TEST(retry, time_out, "-t bounds the call over UDP, whatever comes meanwhile")
 {
     enum { MS = 150, LONG_MS = 300, LATE_MS = 1000 };
     struct endpoint *server = our_server();
-    int from, at[2];
-    int64_t start = 0;
-    struct program *p = NULL;
-    for (int i = 0, count = 0; i < TRIES && count != 1; i++) { /* as in retry/times */
-        start = clock_ns();
-        p = calc(text("-u -t %d", MS), server, "add 1 2");
-        count = count_calls(p, server, start, at, 2);
-        expect_over(p, start, MS, "no reply comes");
-        EXPECT(count == 1 || i + 1 < TRIES, "a call of 150 ms is sent once",
-               text("%d times", count));
+    static struct sender s;
+    int from;
+    for (int i = 0; i < TRIES && s.count != 1; i++) { /* as in retry/times */
+        sender_start(&s, text("-u -t %d", MS), MS);
+        sender_wait(&s);
+        expect_over(s.p, s.start, MS, "no reply comes");
+        EXPECT(s.count == 1 || i + 1 < TRIES, "a call of 150 ms is sent once",
+               text("%d times", s.count));
     }
 
-    start = clock_ns();
-    p = calc(text("-u -t %d", LONG_MS), server, "add 1 2");
+    int64_t start = clock_ns();
+    struct program *p = calc(text("-u -t %d", LONG_MS), server, "add 1 2");
     struct wire call = first_call(server, &from), reply;
     int64_t called = clock_ns();
     reply = reply_value(get_u32(call.bytes) + 1, 3);
@@ -150,14 +220,47 @@ TEST(retry, time_out, "-t bounds the call over UDP, whatever comes meanwhile")
     }
     expect_over(p, start, LONG_MS, "only replies with another xid come");
 
+    start = clock_ns();
+    expect_over(calc("-u -t 0", our_server(), "add 1 2"), start, 0, "with -t 0 it does not wait");
+
     endpoint_close(server);
     p = calc(text("-u -t %d", LONG_MS), server, "add 1 2");
     expect_unanswered(p, "nobody has the port");
 }
 
+/* The largest call that there is, and the largest reply. */
+static void largest(struct random *r)
+{
+    static int64_t numbers[VECTOR_MAX];
+    static unsigned char bytes[AUTH_MAX];
+    struct endpoint *server = our_server();
+    const char *words = "sum";
+    int from, value = between(r, 1, 1000);
+    for (int i = 0; i < VECTOR_MAX; i++) {
+        numbers[i] = between(r, -1000, 1000);
+        words = text("%s %d", words, (int)numbers[i]);
+    }
+    random_bytes(r, bytes, sizeof bytes);
+    struct program *p = calc("-u", server, words);
+    struct wire call = first_call(server, &from), reply = {.len = 0};
+    expect_call(&call, call_sum(0, numbers, VECTOR_MAX), "the call of SUM of 1,024 numbers");
+    put_u32(&reply, get_u32(call.bytes));
+    put_u32(&reply, REPLY);
+    put_u32(&reply, 0);
+    put_auth(&reply, 7, bytes, AUTH_MAX);
+    put_u32(&reply, SUCCESS);
+    put_u32(&reply, CALC_OK);
+    put_hyper(&reply, value);
+    reply_to(server, from, &reply);
+    expect_printed(p, text("%d\n", value),
+                   "the value of a reply with a verifier of 400 bytes, over UDP");
+}
+
 TEST(retry, undecodable, "its own reply that can't be decoded, or rejects the call, is a failure")
 {
+    struct random r = random_from_test();
     struct wire call, w;
+    largest(&r);
     for (int kind = 0; kind < 8; kind++) {
         struct endpoint *server = our_server();
         int from;
@@ -220,6 +323,21 @@ static struct caller *caller_of(struct caller *all, const struct wire *call, int
     return c;
 }
 
+/* The next call of any of them; one that has none of its own to come has ended too early. */
+static struct wire next_of(const struct caller *all, struct endpoint *server, int *from)
+{
+    static const char expected[] = "calc -u sends its call again until its own reply comes";
+    const struct datagram *d = net_receive(server, NULL);
+    for (int i = 0; i < CLIENTS && d == NULL; i++)
+        if (!all[i].delivered && program_has_ended(all[i].p))
+            test_fail(expected,
+                      text("one of %d at once has ended: %s (%s)", CLIENTS,
+                           status_sentence(program_wait(all[i].p)), errors_shown(all[i].p)));
+    EXPECT(d != NULL, expected, text("nothing comes any more:\n%s", describe_waiting()));
+    *from = d->port;
+    return wire_of(d);
+}
+
 TEST(retry, network, "loss, duplication and reordering between calc and the server")
 {
     struct random r = random_from_test();
@@ -232,7 +350,7 @@ TEST(retry, network, "loss, duplication and reordering between calc and the serv
     }
     for (int left = CLIENTS; left > 0;) {
         int from;
-        struct wire call = receive_call(server, &from, "calc -u sends its call again");
+        struct wire call = next_of(all, server, &from);
         struct caller *c = caller_of(all, &call, from);
         if (c->delivered || c->lost-- > 0)
             continue;
@@ -248,6 +366,10 @@ TEST(retry, network, "loss, duplication and reordering between calc and the serv
         c->delivered = true;
         left--;
     }
+    for (int i = 1; i < CLIENTS; i++)
+        for (int j = 0; j < i; j++)
+            EXPECT(all[i].xid != all[j].xid, "two calls have different xids, over UDP too",
+                   text("%08x in call %d and in call %d", all[i].xid, j + 1, i + 1));
     for (int i = 0; i < CLIENTS; i++)
         expect_printed(all[i].p, text("%lld\n", (long long)all[i].value),
                        "the value of its own reply, over a network that loses and doubles");

@@ -124,11 +124,12 @@ TEST(strangers, not_reading, "a client that does not read costs the others nothi
     bool dropped = endpoint_is_gone(writer);
     size_t calls = (size_t)(endpoint_taken(writer) / (len / CALLS));
     answer_to(call.bytes, call.len, NULL, &want);
+    endpoint_close_input(writer); /* it has said all, and only reads from now on */
     endpoint_hold(reader, false);
     if (!dropped && !read_replies(reader, calls, &want))
         EXPECT(endpoint_was_reset(reader),
-               "every reply comes, once the client reads, or the client "
-               "was dropped before",
+               "every reply comes, once the client reads (it has shut down its sending side "
+               "meanwhile), or the client was dropped before",
                "the connection has ended in their middle");
     expect_alive(&s, "after a client has read its replies at last");
 }
@@ -232,4 +233,6 @@ TEST(strangers, idle,
     endpoint_reset(half);
     expect_alive(&s, "a client takes no replies");
     expect_idle(s.p, "a client takes no replies");
+    program_signal(s.p, SIGTERM);
+    expect_status(s.p, 0, "SIGTERM ends calcd, also while a client takes no replies");
 }

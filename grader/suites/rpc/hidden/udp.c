@@ -2,6 +2,9 @@
 #include "suites/rpc/peer/rpc.h"
 
 #include <string.h>
+#include <unistd.h>
+
+static const char never_before[] = "such a call has not come before";
 
 static struct endpoint *udp_client(const char *name)
 {
@@ -17,13 +20,13 @@ static void again(struct endpoint *e, const struct server *s, const struct wire 
     expect_reply(&got, reply, what);
 }
 
-/* A first call: its reply goes to `reply`. */
+/* A first call, which is new, since `why`: its reply goes to `reply`. */
 static void first(struct endpoint *e, const struct server *s, const struct wire *call,
-                  int64_t *total, struct wire *reply)
+                  int64_t *total, struct wire *reply, const char *why)
 {
     int64_t before = *total;
     answer_to(call->bytes, call->len, &before, reply);
-    expect_answered(e, s, call, total);
+    expect_executed(e, s, call, total, why);
 }
 
 TEST(udp, rejected, "rejections over UDP are those over TCP")
@@ -81,40 +84,55 @@ TEST(udp, large, "a datagram is read whole: 1,024 numbers, and bytes behind them
 
 TEST(once, key, "address and port, xid and procedure are what a call is known by")
 {
+    static const char other_xid[] = "it has another xid than the calls before";
     struct random r = random_from_test();
     struct server s = calcd("");
     struct endpoint *a = udp_client("client a"), *b = udp_client("client b");
     int64_t total = 0;
     uint32_t xid = (uint32_t)random_u64(&r) & 0x7FFFFFFF;
-    struct wire call = call_accumulate(xid, between(&r, 1, 1000)), reply, other;
-    first(a, &s, &call, &total, &reply);
-    expect_answered(b, &s, &call, &total); /* of another port: another call */
+    struct wire call = call_accumulate(xid, between(&r, 1, 1000)), reply, other, added;
+    first(a, &s, &call, &total, &reply, "it is the first of all");
+    expect_executed(b, &s, &call, &total, "it comes from another port than the call before");
+    int elsewhere = elsewhere_socket(a);
+    if (elsewhere >= 0) {
+        struct wire want, got;
+        const char *what = "the reply to a call with the port, xid and procedure of an earlier "
+                           "one, but from another address (127.0.0.2): it is executed";
+        answer_to(call.bytes, call.len, &total, &want);
+        send_from(elsewhere, s.port, &call);
+        got = receive_elsewhere(elsewhere, what);
+        expect_reply(&got, &want, what);
+        close(elsewhere);
+    }
     again(a, &s, &call, &reply, "the same reply to a call that is repeated");
     other = call_accumulate(xid, -between(&r, 1, 1000));
     again(a, &s, &other, &reply,
           "a repetition is known by address, port, xid and procedure, not by its arguments");
     other = call_two(xid, ADD, 3, 4);
-    expect_answered(a, &s, &other, NULL); /* another procedure */
+    first(a, &s, &other, &total, &added, "it calls another procedure");
+    other = call_two(xid, ADD, 5, 6);
+    again(a, &s, &other, &added,
+          "the same reply to an ADD that is repeated, whatever its arguments are now");
     other = call_accumulate(xid ^ 0x80000000u, between(&r, 1, 1000));
-    expect_answered(a, &s, &other, &total); /* another xid */
+    expect_executed(a, &s, &other, &total, other_xid);
     other = call_accumulate(xid + 0x10000, between(&r, 1, 1000));
-    expect_answered(a, &s, &other, &total);
+    expect_executed(a, &s, &other, &total, other_xid);
     other = call_null(xid);
-    expect_answered(a, &s, &other, NULL);
+    expect_executed(a, &s, &other, NULL, "it calls another procedure");
     again(a, &s, &call, &reply, "the same reply to a call that is repeated after others");
     /* An error is a result, too: repeated when it would be none any more. */
     struct wire up = call_accumulate(xid + 1, INT64_MAX), overflow;
-    first(b, &s, &up, &total, &overflow);
+    first(b, &s, &up, &total, &overflow, other_xid);
     struct wire down = call_accumulate(xid + 2, -total);
-    expect_answered(b, &s, &down, &total);
+    expect_executed(b, &s, &down, &total, other_xid);
     again(b, &s, &up, &overflow, "CALC_OVERFLOW again, when that call is repeated");
     down = call_accumulate(xid + 3, 0);
-    expect_answered(b, &s, &down, &total);
+    expect_executed(b, &s, &down, &total, other_xid);
 }
 
 TEST(once, remembers, "the last 1,024 calls are remembered, counted from their first arrival")
 {
-    enum { KEPT = 1024, CLIENTS = 4, NEXT = KEPT + 1 };
+    enum { KEPT = 1024, CLIENTS = 64, NEXT = KEPT + 1 };
     struct random r = random_from_test();
     static struct wire call[NEXT + 1], reply[NEXT + 1];
     struct endpoint *u[CLIENTS];
@@ -125,7 +143,7 @@ TEST(once, remembers, "the last 1,024 calls are remembered, counted from their f
         u[i] = udp_client(text("client %d", i + 1));
     for (int i = 1; i <= KEPT; i++) {
         call[i] = call_accumulate(xid + (uint32_t)(i / CLIENTS), between(&r, 1, 1000));
-        first(u[i % CLIENTS], &s, &call[i], &total, &reply[i]);
+        first(u[i % CLIENTS], &s, &call[i], &total, &reply[i], never_before);
         if (i % 100 == 0) /* a repetition is no new call, and makes no old one younger */
             again(u[1], &s, &call[1], &reply[1], "the same reply to the first call, repeated");
     }
@@ -134,7 +152,7 @@ TEST(once, remembers, "the last 1,024 calls are remembered, counted from their f
               text("the same reply to call %d of %d, the last of all", i, KEPT));
     again(u[1], &s, &call[1], &reply[1], "the same reply to the first of 1,024 calls");
     call[NEXT] = call_accumulate(xid + KEPT, 1);
-    first(u[0], &s, &call[NEXT], &total, &reply[NEXT]);
+    first(u[0], &s, &call[NEXT], &total, &reply[NEXT], never_before);
     for (int i = 2; i <= NEXT; i++)
         again(u[i == NEXT ? 0 : i % CLIENTS], &s, &call[i], &reply[i],
               text("the same reply to call %d of 1,025: it is one of the last 1,024, counted from "
@@ -153,7 +171,7 @@ TEST(once, tcp_executes, "calls over TCP are always executed")
     struct wire call = call_accumulate((uint32_t)random_u64(&r), between(&r, 1, 1000)), reply;
     expect_called(e, &call, &total);
     expect_called(e, &call, &total);
-    first(u, &s, &call, &total, &reply);
+    first(u, &s, &call, &total, &reply, "over UDP it has not come before");
     expect_called(e, &call, &total);
     struct endpoint *other = connection(&s, "another TCP client");
     expect_called(other, &call, &total);
@@ -226,6 +244,12 @@ TEST(once, network, "loss, duplication and reordering: each call counts once")
     expect_answered(u, &s, &look, &total);
 }
 
+static const char *bounded_what(const struct wire *replies, size_t come, void *context)
+{
+    (void)replies, (void)come, (void)context;
+    return "each of many different calls over UDP is answered";
+}
+
 TEST(once, bounded, "what is remembered is bounded")
 {
     enum { WARM = 2000, CALLS = 60000, LIMIT_KB = 5 * MIB_KB / 2 };
@@ -245,7 +269,7 @@ TEST(once, bounded, "what is remembered is bounded")
             answer_to(call.bytes, call.len, NULL, &want[i]);
             bulk_send(b, &call);
         }
-        bulk_collect(b, replies, BULK_MAX, "each of many different calls over UDP is answered");
+        bulk_collect(b, replies, BULK_MAX, bounded_what, NULL);
         for (int i = 0; i < BULK_MAX; i++) {
             uint32_t which = get_u32(replies[i].bytes) - xid;
             EXPECT(which < BULK_MAX, "a reply to one of the calls", "another xid");
@@ -256,6 +280,6 @@ TEST(once, bounded, "what is remembered is bounded")
     expect_memory(&s, before, LIMIT_KB, text("%d different calls over UDP", CALLS));
     struct endpoint *u = udp_client("a UDP client");
     struct wire call = call_accumulate(1, 7), reply;
-    first(u, &s, &call, &total, &reply);
+    first(u, &s, &call, &total, &reply, never_before);
     again(u, &s, &call, &reply, "the same reply to a call that is repeated");
 }

@@ -1,7 +1,9 @@
 /* client.c - calc, and what the grader's side does as its server. */
+#include "harness/observe.h"
 #include "suites/rpc/peer/rpc.h"
 
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -95,6 +97,12 @@ void expect_call(const struct wire *call, struct wire want, const char *what)
              hex(call->bytes, call->len)));
 }
 
+static bool socket_has_some(void *context)
+{
+    struct pollfd fd = {.fd = *(const int *)context, .events = POLLIN};
+    return poll(&fd, 1, 0) == 1;
+}
+
 int elsewhere_socket(const struct endpoint *e)
 {
     struct sockaddr_in at = {.sin_family = AF_INET,
@@ -106,6 +114,16 @@ int elsewhere_socket(const struct endpoint *e)
         return -1;
     }
     return fd;
+}
+
+struct wire receive_elsewhere(int fd, const char *what)
+{
+    struct wire w = {.len = 0};
+    wait_until(socket_has_some, &fd, what);
+    ssize_t len = recv(fd, w.bytes, sizeof w.bytes, MSG_DONTWAIT);
+    w.len = len > 0 ? (size_t)len : 0;
+    test_note("< a datagram at 127.0.0.2: %s", hex(w.bytes, w.len));
+    return w;
 }
 
 void send_from(int fd, int port, const struct wire *w)
@@ -146,8 +164,22 @@ static void expect_a_line(struct program *p, const char *expected)
     EXPECT(len > 0 && bytes[len - 1] == '\n', expected, errors_shown(p));
 }
 
+static bool has_ended(void *context)
+{
+    return program_has_ended(context);
+}
+
+/* wait_for_end() that also shows what has come on stderr, if it goes on instead. */
+static int end_of(struct program *p, const char *expected)
+{
+    if (!wait_until_or_stuck(has_ended, p, expected))
+        test_fail(expected, text("it goes on (%s):\n%s", errors_shown(p), describe_waiting()));
+    return wait_for_end(p, expected);
+}
+
 void expect_failure(struct program *p, const char *why)
 {
+    end_of(p, text("exit status 1: %s", why));
     expect_status(p, 1, why);
     expect_a_line(p, text("a line on stderr that says what failed and why: %s", why));
     expect_no_print(p, why);
@@ -171,17 +203,21 @@ void expect_timeout(struct program *p, int64_t since_ns, int ms, const char *why
     harness_count_wait(ms);
 }
 
-void expect_usage(const char *words, const char *why)
+static void expect_usage_of(struct program *p, const char *shown, const char *why)
 {
-    struct program *p = program_from_words(words);
     const char *expected =
-        text("exit status 2 and a usage line on stderr for '%s': %s",
-             strlen(words) > LINE_BYTES / 100 ? text("%.40s ...", words) : words, why);
+        text("exit status 2 and a usage line on stderr for '%s': %s", shown, why);
     program_start(p);
     program_close_input(p);
-    int got = wait_for_end(p, expected);
+    int got = end_of(p, expected);
     EXPECT(WIFEXITED(got) && WEXITSTATUS(got) == 2, expected,
            text("%s (%s)", status_sentence(got), errors_shown(p)));
     expect_a_line(p, expected);
     expect_no_print(p, expected);
+}
+
+void expect_usage(const char *words, const char *why)
+{
+    expect_usage_of(program_from_words(words),
+                    strlen(words) > LINE_BYTES / 100 ? text("%.40s ...", words) : words, why);
 }

@@ -119,6 +119,10 @@ bool alive_or_closed(struct endpoint *e, uint32_t xid, const char *when);
 /* As a datagram: what comes next at `e` is its reply. */
 void expect_answered(struct endpoint *e, const struct server *s, const struct wire *call,
                      int64_t *total);
+/* The same, of a call that is another one than those before it: `why` completes "it is executed,
+ * since ...". */
+void expect_executed(struct endpoint *e, const struct server *s, const struct wire *call,
+                     int64_t *total, const char *why);
 struct wire wire_of(const struct datagram *d);
 /* SIGTERM, exit 0. */
 void calcd_end(const struct server *s);
@@ -136,9 +140,11 @@ enum { BULK_MAX = 64 };
 void bulk_send(struct bulk *b, const struct wire *call);
 /*
  * Waits for `count` replies, in whatever order, and for the one to a NULL call that is sent behind
- * them; one more than these fails.
+ * them; one more than these fails. `what` says what is expected when `come` replies are there.
  */
-void bulk_collect(struct bulk *b, struct wire *replies, size_t count, const char *what);
+typedef const char *bulk_what(const struct wire *replies, size_t come, void *context);
+void bulk_collect(struct bulk *b, struct wire *replies, size_t count, bulk_what *what,
+                  void *context);
 
 /* ---- calc ---- */
 
@@ -158,6 +164,8 @@ void expect_call(const struct wire *call, struct wire want, const char *what);
 /* An endpoint of datagrams at 127.0.0.2 and the port of `e`, to send from; -1 when there's none. */
 int elsewhere_socket(const struct endpoint *e);
 void send_from(int fd, int port, const struct wire *w);
+/* Waits for a datagram there. */
+struct wire receive_elsewhere(int fd, const char *what);
 
 /* ---- expectations of programs ---- */
 

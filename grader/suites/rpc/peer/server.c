@@ -16,10 +16,10 @@ enum { LOOPBACK_2 = 0x7F000002, XID_ALIVE = 0x4E554C4C };
 
 /* ---- its start and its end ---- */
 
-static int port_told(struct program *p)
+static int port_told(struct program *p, const char *why)
 {
     static const char wanted[] = "listening on ";
-    static const char expected[] = "calcd prints 'listening on PORT' and goes on running";
+    const char *expected = text("calcd prints 'listening on PORT' and goes on running%s", why);
     size_t len;
     const char *line = program_read_line(p, 1, &len);
     EXPECT(line != NULL, expected, text("its output ended before a line (%s)", errors_shown(p)));
@@ -37,7 +37,7 @@ static struct server start(struct program *p)
 {
     program_start(p);
     program_close_input(p);
-    return (struct server){p, port_told(p)};
+    return (struct server){p, port_told(p, "")};
 }
 
 struct server calcd(const char *args)
@@ -94,7 +94,8 @@ bool calcd_without_port(struct server *s, int *taken)
         trace_end();
     if (forced)
         test_note("> the same port of the other protocol is taken, before calcd can have it");
-    *s = (struct server){p, port_told(p)};
+    *s = (struct server){
+        p, port_told(p, forced ? ", though its first port is taken for UDP or TCP" : "")};
     return forced;
 }
 
@@ -187,19 +188,32 @@ struct wire wire_of(const struct datagram *d)
     return w;
 }
 
-void expect_answered(struct endpoint *e, const struct server *s, const struct wire *call,
-                     int64_t *total)
+static void answered(struct endpoint *e, const struct server *s, const struct wire *call,
+                     int64_t *total, const char *what)
 {
     struct wire want;
     if (!answer_to(call->bytes, call->len, total, &want))
         suite_failed("this is no call:", hex(call->bytes, call->len));
     net_send_to(e, s->port, call->bytes, call->len);
-    const char *what = text("the reply to %s, called over UDP", described(call));
     const struct datagram *d = net_receive(e, what);
     struct wire got = wire_of(d);
     expect_reply(&got, &want, what);
     EXPECT(d->port == s->port, text("%s: from the port that was called, %d", what, s->port),
            text("from port %d", d->port));
+}
+
+void expect_answered(struct endpoint *e, const struct server *s, const struct wire *call,
+                     int64_t *total)
+{
+    answered(e, s, call, total, text("the reply to %s, called over UDP", described(call)));
+}
+
+void expect_executed(struct endpoint *e, const struct server *s, const struct wire *call,
+                     int64_t *total, const char *why)
+{
+    answered(
+        e, s, call, total,
+        text("the reply to %s, called over UDP: it is executed, since %s", described(call), why));
 }
 
 /* ---- what it costs ---- */
@@ -298,7 +312,8 @@ static bool is_readable(void *context)
     return poll(&fd, 1, 0) == 1;
 }
 
-void bulk_collect(struct bulk *b, struct wire *replies, size_t count, const char *what)
+void bulk_collect(struct bulk *b, struct wire *replies, size_t count, bulk_what *what,
+                  void *context)
 {
     struct wire call = call_null(++b->sync_xid), null = reply_begin(b->sync_xid);
     size_t come = 0;
@@ -308,15 +323,16 @@ void bulk_collect(struct bulk *b, struct wire *replies, size_t count, const char
     while (come < count || !synced) {
         size_t n = receive(b);
         if (n == 0)
-            wait_until(is_readable, b, what);
+            wait_until(is_readable, b, what(replies, come, context));
         for (size_t i = 0; i < n; i++) {
             const struct wire *got = &b->in[i];
             if (got->len >= 4 && get_u32(got->bytes) == b->sync_xid) {
-                expect_reply(got, &null, what);
+                expect_reply(got, &null, what(replies, come, context));
                 synced = true;
                 continue;
             }
-            EXPECT(come < count, what, text("a reply too many: %s", hex(got->bytes, got->len)));
+            EXPECT(come < count, what(replies, come, context),
+                   text("a reply too many: %s", hex(got->bytes, got->len)));
             replies[come].len = 0;
             put_bytes(&replies[come++], got->bytes, got->len);
         }

@@ -6,6 +6,7 @@
  */
 #include "suites/rpc/peer/rpc.h"
 
+#include <stdio.h>
 #include <string.h>
 
 void put_bytes(struct wire *w, const void *bytes, size_t len)
@@ -197,16 +198,18 @@ const char *hex(const void *bytes, size_t len)
 {
     enum { SHOWN = 80, HEAD = 48, WORD = 4 };
     const unsigned char *b = bytes;
-    const char *shown = len == 0 ? "no bytes" : "";
+    char shown[4 * SHOWN];
+    size_t at = 0;
     for (size_t i = 0; i < len; i++) {
         if (len > SHOWN && i == HEAD) {
             size_t to = (len - (SHOWN - HEAD)) & ~(size_t)(WORD - 1);
-            shown = text("%s ... (%zu bytes) ...", shown, to - i);
+            at += (size_t)snprintf(shown + at, sizeof shown - at, " ... (%zu bytes) ...", to - i);
             i = to;
         }
-        shown = text("%s%s%02x", shown, i > 0 && i % WORD == 0 ? " " : "", b[i]);
+        at += (size_t)snprintf(shown + at, sizeof shown - at, "%s%02x",
+                               i > 0 && i % WORD == 0 ? " " : "", b[i]);
     }
-    return shown;
+    return len == 0 ? "no bytes" : text("%s", shown);
 }
 
 static int64_t get_hyper(const unsigned char *at)

@@ -205,7 +205,9 @@ static int show(struct xdr_in in, bool has_result)
         return say(1, "divided by zero");
     if (result.status != CALC_OK)
         return say(1, result.status == CALC_OVERFLOW ? "overflow" : "unknown status");
-    return printf("%lld\n", (long long)result.value) > 0 && fflush(stdout) == 0 ? 0 : 1;
+    if (printf("%lld\n", (long long)result.value) < 0 || fflush(stdout) != 0)
+        return say(1, "can't be printed");
+    return 0;
 }
 
 /* ---- the command line ---- */
