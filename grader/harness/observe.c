@@ -517,16 +517,23 @@ bool process_mappings(pid_t pid, bool (*each)(const struct mapping *m, void *con
 
 /* ---- what programs promise: program_stays_itself(), program_carries() ---- */
 
-/* The file that `pid` runs, and its path in `path`; false when it has ended. */
+/* The file that `pid` runs, and its path in `path`; false when it has ended. Both are of one look:
+ * between two it may have called exec. */
 static bool executable(pid_t pid, struct stat *file, char path[static TEXT_MAX])
 {
     char link[64];
     observe_path(link, pid, "exe");
     const struct ids *before = observe_as(pid);
-    ssize_t len = readlinkat(proc_folder(), link, path, TEXT_MAX - 1);
-    bool seen = len > 0 && fstatat(proc_folder(), link, file, 0) == 0;
+    int fd = openat(proc_folder(), link, O_PATH | O_CLOEXEC);
     observe_as_before(before);
+    path[0] = '\0';
+    if (fd < 0)
+        return false;
+    snprintf(link, sizeof link, "self/fd/%d", fd);
+    ssize_t len = readlinkat(proc_folder(), link, path, TEXT_MAX - 1);
+    bool seen = len > 0 && fstat(fd, file) == 0;
     path[len > 0 ? len : 0] = '\0';
+    close(fd);
     return seen;
 }
 
