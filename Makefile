@@ -56,9 +56,9 @@ test: deps-test ## run every test of the framework
 	@$(MAKE) --no-print-directory -s all unit
 	@tests/run $(BUILD)
 
-verify: deps-test ## prove the suites: reference 100, starter 0, each mutant caught (FULL=1: all of it)
+verify: deps-test ## prove the suites: reference 100, starter 0, each mutant caught (FULL=1: all of it; PART=2: half)
 	@$(MAKE) --no-print-directory -s all
-	@tests/verify --build $(BUILD) $(if $(FULL),--full) $(LABS)
+	@tests/verify --build $(BUILD) $(if $(FULL),--full) $(if $(PART),--part $(PART)) $(LABS)
 
 bench: deps-test ## measure what grading costs beside its floor and beside other tools
 	@$(MAKE) --no-print-directory -s all floors $(BUILD)/bench/start
