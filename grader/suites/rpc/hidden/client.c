@@ -3,21 +3,6 @@
 
 #include <string.h>
 
-static struct endpoint *our_server(void)
-{
-    return net_listen(AF_INET, "our server");
-}
-
-/* Answers with `reply`, made for the call's xid by the caller. */
-static void answer(struct endpoint *server, struct program *p, int64_t value, const char *shown)
-{
-    struct wire call, reply;
-    struct endpoint *e = accept_call(server, &call);
-    reply = reply_value(get_u32(call.bytes), value);
-    record_send(e, &reply);
-    expect_printed(p, shown, "the value of the reply");
-}
-
 static void operation(struct endpoint *server, const char *words, const struct wire *want)
 {
     struct program *p = calc("", server, words);
@@ -33,7 +18,7 @@ TEST(client, operations, "the call of each operation")
 {
     static const char *const two[] = {"add", "sub", "mul", "div"};
     struct random r = random_from_test();
-    struct endpoint *server = our_server();
+    struct endpoint *server = our_listener();
     int64_t numbers[VECTOR_MAX];
     const char *words = "sum";
     struct wire want;
@@ -69,7 +54,7 @@ TEST(client, hypers, "arguments and results at the edges of 64 bits")
                   {"-1", -1},
                   {"0", 0},
                   {"4294967295", 4294967295}};
-    struct endpoint *server = our_server();
+    struct endpoint *server = our_listener();
     for (size_t i = 0; i < sizeof hypers / sizeof *hypers; i++) {
         struct program *p = calc("", server, text("acc %s", hypers[i].word));
         struct wire call, reply;
@@ -98,8 +83,8 @@ TEST(client, rejected, "each rejection is a failure with its reason")
 {
     static const char *const names[] = {"SUCCESS",      "PROG_UNAVAIL", "PROG_MISMATCH",
                                         "PROC_UNAVAIL", "GARBAGE_ARGS", "SYSTEM_ERR"};
-    struct endpoint *server = our_server();
-    answer(server, calc("", server, "add 1 2"), 3, "3\n");
+    struct endpoint *server = our_listener();
+    answer_with_value(server, calc("", server, "add 1 2"), 3, "3\n");
     for (uint32_t status = PROG_UNAVAIL; status <= SYSTEM_ERR; status++)
         fails(server, reply_rejected(0, status), SIZE_MAX,
               text("the call was rejected: %s", names[status]));
@@ -126,8 +111,8 @@ TEST(client, undecodable, "its own reply that can't be decoded is a failure")
 {
     struct random r = random_from_test();
     const struct wire whole = reply_value(0, (int64_t)random_u64(&r)), begin = reply_begin(0);
-    struct endpoint *server = our_server();
-    answer(server, calc("", server, "add 1 2"), 3, "3\n");
+    struct endpoint *server = our_listener();
+    answer_with_value(server, calc("", server, "add 1 2"), 3, "3\n");
     static const size_t cuts[] = {8, 11, 12, 16, 20, 23, 24, 25, 28, 30, 32, 35};
     for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i++)
         fails(server, whole, cuts[i], text("the reply ends after %zu of its 36 bytes", cuts[i]));
@@ -196,7 +181,7 @@ static void skipped(struct endpoint *server)
 
 TEST(client, fragments, "a reply in any fragments and segments")
 {
-    struct endpoint *server = our_server();
+    struct endpoint *server = our_listener();
     struct random r = random_from_test();
     static const size_t cuts[] = {1, 3, 4, 5, 13, 17, 28, 36, 39};
     for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i++)
@@ -226,7 +211,7 @@ TEST(client, verifier, "a reply with any verifier is accepted")
     struct random r = random_from_test();
     unsigned char bytes[AUTH_MAX];
     static const uint32_t sizes[] = {0, 1, 2, 3, 4, 37, 400};
-    struct endpoint *server = our_server();
+    struct endpoint *server = our_listener();
     random_bytes(&r, bytes, sizeof bytes);
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         struct wire call, reply = {.len = 0};

@@ -4,26 +4,11 @@
 #include <signal.h>
 #include <string.h>
 
-static struct endpoint *our_server(void)
-{
-    return net_listen(AF_INET, "our server");
-}
-
-/* Answers with `reply`, made for the call's xid by the caller. */
-static void answer(struct endpoint *server, struct program *p, int64_t value, const char *shown)
-{
-    struct wire call, reply;
-    struct endpoint *e = accept_call(server, &call);
-    reply = reply_value(get_u32(call.bytes), value);
-    record_send(e, &reply);
-    expect_printed(p, shown, "the value of the reply");
-}
-
 TEST(client, closed, "closed without a reply, or in the middle of it: exit 3")
 {
-    struct endpoint *server = our_server();
+    struct endpoint *server = our_listener();
     static const size_t sent[] = {0, 2, 4, 20, 39};
-    answer(server, calc("", server, "add 1 2"), 3, "3\n");
+    answer_with_value(server, calc("", server, "add 1 2"), 3, "3\n");
     for (size_t i = 0; i < 2 * (sizeof sent / sizeof *sent); i++) {
         size_t len = 0;
         unsigned char stream[64];
@@ -53,7 +38,7 @@ TEST(client, closed, "closed without a reply, or in the middle of it: exit 3")
 TEST(client, time_out, "-t bounds the whole call: silence, half a reply, replies to others")
 {
     enum { MS = 300, LATE_MS = 1000 };
-    struct endpoint *server = our_server();
+    struct endpoint *server = our_listener();
     for (int kind = 0; kind < 3; kind++) {
         int64_t start = clock_ns();
         struct program *p = calc(text("-t %d", MS), server, "add 1 2");
@@ -86,20 +71,20 @@ TEST(client, time_out, "-t bounds the whole call: silence, half a reply, replies
     struct endpoint *full = net_listen_full(AF_INET, "a server that is busy");
     expect_timeout(calc(text("-t %d", MS), full, "add 1 2"), start, MS,
                    "the connection is not taken");
-    expect_over(calc("-t 0", our_server(), "add 1 2"), start, 0, "with -t 0 it does not wait");
+    expect_over(calc("-t 0", our_listener(), "add 1 2"), start, 0, "with -t 0 it does not wait");
     struct wire call;
     struct program *p = calc("-t 60000", server, "add 1 2");
     accept_call(server, &call);
     wait_quiet(p, "calc waits for the reply");
     program_signal(p, SIGINT);
     expect_killed(p, SIGINT);
-    answer(server, calc("-t 60000", server, "add 1 2"), 3, "3\n");
+    answer_with_value(server, calc("-t 60000", server, "add 1 2"), 3, "3\n");
 }
 
 TEST(client, xid, "the xid is random")
 {
     enum { CALLS = 8, NEAR = 1 << 20 };
-    struct endpoint *server = our_server();
+    struct endpoint *server = our_listener();
     uint32_t xid[CALLS];
     bool all_near = true;
     for (int i = 0; i < CALLS; i++) {
@@ -122,7 +107,7 @@ TEST(client, xid, "the xid is random")
 
 TEST(client, usage, "wrong usage is found before anybody is called")
 {
-    struct endpoint *server = our_server();
+    struct endpoint *server = our_listener();
     static const char *const wrong[] = {"add 1",
                                         "add",
                                         "add 1 2 3",
@@ -160,5 +145,5 @@ TEST(client, usage, "wrong usage is found before anybody is called")
     for (int i = 0; i < VECTOR_MAX; i++)
         many = text("%s 1", many);
     expect_usage(text("calc 127.0.0.1 %d %s", port, many), "1,025 numbers");
-    answer(server, calc("-t 60000", server, "add 01 -0"), 3, "3\n");
+    answer_with_value(server, calc("-t 60000", server, "add 01 -0"), 3, "3\n");
 }

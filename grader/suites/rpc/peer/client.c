@@ -51,6 +51,11 @@ struct program *calc(const char *options, const struct endpoint *server, const c
 
 /* ---- its calls ---- */
 
+struct endpoint *our_listener(void)
+{
+    return net_listen(AF_INET, "our server");
+}
+
 struct endpoint *accept_call(struct endpoint *listener, struct wire *call)
 {
     struct endpoint *e = net_accept(listener, "calc connects to the port that it was given");
@@ -148,6 +153,16 @@ void expect_printed(struct program *p, const char *bytes, const char *why)
            kept == 0 ? "nothing on stdout" : quoted(got, kept, 100));
 }
 
+void answer_with_value(struct endpoint *listener, struct program *p, int64_t value,
+                       const char *shown)
+{
+    struct wire call, reply;
+    struct endpoint *e = accept_call(listener, &call);
+    reply = reply_value(get_u32(call.bytes), value);
+    record_send(e, &reply);
+    expect_printed(p, shown, "the value of the reply");
+}
+
 static void expect_no_print(struct program *p, const char *why)
 {
     program_wait_output_end(p, 1);
@@ -203,8 +218,10 @@ void expect_timeout(struct program *p, int64_t since_ns, int ms, const char *why
     harness_count_wait(ms);
 }
 
-static void expect_usage_of(struct program *p, const char *shown, const char *why)
+void expect_usage(const char *words, const char *why)
 {
+    struct program *p = program_from_words(words);
+    const char *shown = strlen(words) > LINE_BYTES / 100 ? text("%.40s ...", words) : words;
     const char *expected =
         text("exit status 2 and a usage line on stderr for '%s': %s", shown, why);
     program_start(p);
@@ -214,10 +231,4 @@ static void expect_usage_of(struct program *p, const char *shown, const char *wh
            text("%s (%s)", status_sentence(got), errors_shown(p)));
     expect_a_line(p, expected);
     expect_no_print(p, expected);
-}
-
-void expect_usage(const char *words, const char *why)
-{
-    expect_usage_of(program_from_words(words),
-                    strlen(words) > LINE_BYTES / 100 ? text("%.40s ...", words) : words, why);
 }

@@ -154,6 +154,8 @@ struct program *run(const char *format, ...) __attribute__((format(printf, 1, 2)
 /* calc OPTIONS 127.0.0.1 PORT ARGS, started. */
 struct program *calc(const char *options, const struct endpoint *server, const char *args);
 
+/* Where a calc can connect to, over TCP. */
+struct endpoint *our_listener(void);
 /* Accepts calc's connection and reads its call. */
 struct endpoint *accept_call(struct endpoint *listener, struct wire *call);
 /* The next datagram as a call of calc's; `from` gets its port. */
@@ -171,6 +173,9 @@ struct wire receive_elsewhere(int fd, const char *what);
 
 /* All of stdout, after the end with 0. */
 void expect_printed(struct program *p, const char *bytes, const char *why);
+/* Answers the call of `p` with `value`: it prints `shown`. */
+void answer_with_value(struct endpoint *listener, struct program *p, int64_t value,
+                       const char *shown);
 /* Exit 1 with a line on stderr and nothing on stdout. */
 void expect_failure(struct program *p, const char *why);
 /* Exit 3, nothing on stdout. */

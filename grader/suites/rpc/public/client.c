@@ -5,7 +5,7 @@ TEST(client, call, "every byte of a call")
 {
     struct random r = random_from_test();
     int64_t a = (int64_t)random_u64(&r) >> 1, b = -(int64_t)between(&r, 1, 100000);
-    struct endpoint *server = net_listen(AF_INET, "our server");
+    struct endpoint *server = our_listener();
     struct program *p = calc("", server, text("add %lld %lld", (long long)a, (long long)b));
     struct wire call;
     struct endpoint *e = accept_call(server, &call);
@@ -22,7 +22,7 @@ TEST(client, prints, "the reply's value is printed, whatever it is; null prints 
     /* No sum of anything: it is the server that calculates. */
     const int64_t values[] = {(int64_t)random_u64(&r), -(int64_t)between(&r, 1, 100000), 0,
                               (int64_t)random_u64(&r) >> 40};
-    struct endpoint *server = net_listen(AF_INET, "our server");
+    struct endpoint *server = our_listener();
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
         struct wire call, reply;
         struct program *p = run("calc localhost %d mul 2 3", endpoint_port(server));
@@ -44,7 +44,7 @@ TEST(client, prints, "the reply's value is printed, whatever it is; null prints 
 
 TEST(client, calculator_error, "CALC_DIVIDE_BY_ZERO and CALC_OVERFLOW: exit 1, nothing printed")
 {
-    struct endpoint *server = net_listen(AF_INET, "our server");
+    struct endpoint *server = our_listener();
     for (uint32_t status = CALC_OK; status <= CALC_OVERFLOW; status++) {
         struct wire call, reply;
         struct program *p = calc("", server, "div 7 2");
@@ -64,7 +64,7 @@ TEST(client, calculator_error, "CALC_DIVIDE_BY_ZERO and CALC_OVERFLOW: exit 1, n
 TEST(client, foreign_xid, "a record with another xid is no reply to this call")
 {
     struct random r = random_from_test();
-    struct endpoint *server = net_listen(AF_INET, "our server");
+    struct endpoint *server = our_listener();
     int value = between(&r, 1, 1000);
     struct program *p = calc("", server, "sub 4 1");
     struct wire call, reply;
@@ -83,7 +83,7 @@ TEST(client, foreign_xid, "a record with another xid is no reply to this call")
 
 TEST(client, no_server, "nobody listens, or HOST has no IPv4 address: exit 3")
 {
-    struct endpoint *server = net_listen(AF_INET, "our server");
+    struct endpoint *server = our_listener();
     struct program *p = calc("", server, "add 1 2");
     struct wire call, reply;
     struct endpoint *e = accept_call(server, &call);

@@ -27,7 +27,7 @@ TEST(memcheck, server, "calcd gives back what it took: TCP, UDP, SIGTERM")
 TEST(memcheck, client, "calc gives back what it took")
 {
     struct random r = random_from_test();
-    struct endpoint *server = net_listen(AF_INET, "our server");
+    struct endpoint *server = our_listener();
     int value = between(&r, 1, 1000);
     struct program *p =
         command("calc -t 60000 localhost %d sum 1 2 3 4 5 6 7 8 9", endpoint_port(server));
