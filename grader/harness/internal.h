@@ -156,8 +156,7 @@ struct harness {
     struct board *board;
     int64_t begun_ns;
     int stuck_ms;
-    int dropped_notes; /* lines that the transcript had no room for */
-    bool dropped_notes_told;
+    int dropped_notes; /* lines that the transcript had no room for, and says so */
     struct program *programs, **last_program;
     struct endpoint *endpoints;
     const struct sealed *sealed;

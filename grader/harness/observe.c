@@ -356,29 +356,27 @@ long process_peak_kb(pid_t pid)
     return kb > 0 ? kb : 0;
 }
 
-/* The program that runs under valgrind as `comm`, which is valgrind's tool; NULL: it is none. */
-static const struct program *under_valgrind(const char *comm)
+/* The program that `pid`, which is called as valgrind's tool, runs; NULL: it runs no such. */
+static const struct program *under_valgrind(pid_t pid)
 {
+    char comm[64];
     const struct program *p = harness.programs;
-    if (strncmp(comm, "memcheck-", 9) != 0 && strncmp(comm, "valgrind", 8) != 0)
-        return NULL;
     while (p != NULL && !p->memcheck)
         p = p->next;
-    return p;
+    if (p == NULL)
+        return NULL;
+    observe_read(comm, sizeof comm, pid, "comm");
+    return strncmp(comm, "memcheck-", 9) == 0 || strncmp(comm, "valgrind", 8) == 0 ? p : NULL;
 }
 
 void process_command(pid_t pid, char name[static 32])
 {
     char comm[64];
     struct strbuf clean = STRBUF_INIT;
-    size_t n = observe_read(comm, sizeof comm, pid, "comm");
+    const struct program *p = under_valgrind(pid);
+    size_t n = p != NULL ? 0 : observe_read(comm, sizeof comm, pid, "comm");
     text_clean_line(&clean, comm, n > 0 && comm[n - 1] == '\n' ? n - 1 : n, 31);
-    const struct program *p = under_valgrind(clean.text);
-    if (p != NULL) {
-        strbuf_reset(&clean);
-        strbuf_addstr(&clean, p->name);
-    }
-    snprintf(name, 32, "%.31s", clean.text);
+    snprintf(name, 32, "%.31s", p != NULL ? p->name : clean.text);
     strbuf_release(&clean);
 }
 
@@ -444,7 +442,7 @@ static int by_number(const void *a, const void *b)
 
 void process_descriptors(pid_t pid, struct descriptor_list *list)
 {
-    char path[64], comm[64];
+    char path[64];
     list->count = 0;
     observe_path(path, pid, "fd");
     const struct ids *before = observe_as(pid);
@@ -462,8 +460,7 @@ void process_descriptors(pid_t pid, struct descriptor_list *list)
         closedir(dir);
     observe_as_before(before);
     qsort(list->fd, list->count, sizeof list->fd[0], by_number);
-    observe_read(comm, sizeof comm, pid, "comm");
-    const struct program *p = under_valgrind(comm);
+    const struct program *p = under_valgrind(pid);
     while (p != NULL && list->count > 0 &&
            list->fd[list->count - 1].number >= program_descriptors(p))
         list->count--; /* valgrind's own */

@@ -116,13 +116,12 @@ static void drop_notes(struct board *board)
 {
     enum { KEPT = sizeof board->transcript / 4, DROPPED = sizeof board->transcript / 4 };
     char *from = strchr(board->transcript + KEPT, '\n') + 1, *to = from;
+    if (harness.dropped_notes > 0)
+        harness.dropped_notes--; /* the line that said so goes as well */
     while (to < from + DROPPED) {
         to = strchr(to, '\n') + 1;
         harness.dropped_notes++;
     }
-    if (harness.dropped_notes_told)
-        harness.dropped_notes--; /* the line that said so goes as well */
-    harness.dropped_notes_told = true;
     char *line = xasprintf("[... %d lines are left out ...]\n", harness.dropped_notes);
     size_t len = strlen(line), rest = strlen(to);
     memcpy(from, line, len);

@@ -142,13 +142,11 @@ static _Noreturn void stuck(const char *what)
     const char *waiting = describe_waiting();
     if (nobody_is_left())
         test_fail(what, "all processes of the test have ended, and it did not happen");
-    test_fail(
-        what,
-        somebody_has_a_time()
-            ? text("all processes wait, some for a time of their own, and nobody else will "
-                   "wake them:\n%s",
-                   waiting)
-            : text("all processes wait, and nothing is left that could wake them:\n%s", waiting));
+    test_fail(what, text("all processes wait, %s:\n%s",
+                         somebody_has_a_time()
+                             ? "some for a time of their own, and nobody else will wake them"
+                             : "and nothing is left that could wake them",
+                         waiting));
 }
 
 void wait_until(bool (*done)(void *context), void *context, const char *what)
