@@ -120,22 +120,13 @@ void policy_allow_runtime(struct policy *p)
 
     /* glibc's, and what its threads end with. */
     static const char *const libraries[] = {
-        "ld-linux-x86-64.so.2",
-        "libc.so.6",
-        "libm.so.6",
-        "libmvec.so.1",
-        "libpthread.so.0",
-        "librt.so.1",
-        "libdl.so.2",
-        "libutil.so.1",
-        "libanl.so.1",
-        "libgcc_s.so.1",
-        "libresolv.so.2",
-        "libnss_files.so.2",
-        "libnss_dns.so.2",
-        "libnss_compat.so.2",
-        "ld-linux-aarch64.so.1",
-        NULL,
+        "libc.so.6",          "libm.so.6",
+        "libmvec.so.1",       "libpthread.so.0",
+        "librt.so.1",         "libdl.so.2",
+        "libutil.so.1",       "libanl.so.1",
+        "libgcc_s.so.1",      "libresolv.so.2",
+        "libnss_files.so.2",  "libnss_dns.so.2",
+        "libnss_compat.so.2", NULL,
     };
 
     allow_all(p, loaders, PATH_READ | PATH_EXECUTE);
