@@ -46,13 +46,24 @@ bool record_read(struct endpoint *e, struct wire *w, const char *what)
 {
     w->len = 0;
     for (;;) {
-        const char *bytes = endpoint_read(e, MARK, what);
+        size_t there;
+        endpoint_peek(e, &there);
+        /* What is still missing is told: so a mark that is wrong is seen. */
+        const char *more = w->len == 0 || there >= MARK
+                               ? what
+                               : text("%s: of it %zu bytes have come, and no mark had the "
+                                      "last-fragment bit, so another fragment follows",
+                                      what, w->len);
+        const char *bytes = endpoint_read(e, MARK, more);
         if (bytes == NULL)
             return false;
         uint32_t word = get_u32(bytes), len = word & ~(uint32_t)LAST;
         EXPECT(len <= WIRE_MAX - w->len, what,
                text("a record mark %08x, which announces %u bytes", word, len));
-        if (len > 0 && (bytes = endpoint_read(e, len, what)) == NULL)
+        endpoint_peek(e, &there);
+        if (there < len)
+            more = text("%s, with the %u bytes that its mark announces", what, len);
+        if (len > 0 && (bytes = endpoint_read(e, len, more)) == NULL)
             return false;
         put_bytes(w, bytes, len);
         if (word & (uint32_t)LAST)
