@@ -73,7 +73,10 @@ void endpoint_reset(struct endpoint *e);
 bool net_has_ipv6(void);
 /* A connection to `port`, each send a segment of its own (TCP_NODELAY). Refused: fails. */
 struct endpoint *net_connect(int family, int port, const char *name);
-/* The same; NULL when it is refused. */
+/* The same with little room for what comes, in the other side's system too (SO_RCVBUF of socket(7)
+ * and TCP_MAXSEG of tcp(7)): while it is held, some 100 KiB at most are under way. */
+struct endpoint *net_connect_narrow(int family, int port, const char *name);
+/* As net_connect(); NULL when it is refused. */
 struct endpoint *net_try_connect(int family, int port, const char *name);
 /* Listens at a port that the system chooses. While held, nobody is accepted. */
 struct endpoint *net_listen(int family, const char *name);

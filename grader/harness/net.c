@@ -109,12 +109,24 @@ static bool is_decided(void *context)
     return poll(&fd, 1, 0) == 1;
 }
 
-struct endpoint *net_try_connect(int family, int port, const char *name)
+/* The segments that we announce decide how large the other side's system makes its send buffer. */
+static void make_narrow(int fd, const char *name)
+{
+    const int receive_bytes = 4096, segment_bytes = 536;
+    if (setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_bytes, sizeof receive_bytes) != 0 ||
+        setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &segment_bytes, sizeof segment_bytes) != 0)
+        test_broken("no small buffer for %s: %s", name, strerror(errno));
+}
+
+/* NULL: refused. */
+static struct endpoint *connect_to(int family, int port, bool narrow, const char *name)
 {
     union address a;
     socklen_t len = loopback(&a, family, port);
     int fd = open_socket(family, SOCK_STREAM, name), fault = 0;
     socklen_t fault_len = sizeof fault;
+    if (narrow)
+        make_narrow(fd, name);
     if (connect(fd, &a.any, len) != 0) {
         fault = errno;
         if (fault == EINPROGRESS) {
@@ -132,14 +144,28 @@ struct endpoint *net_try_connect(int family, int port, const char *name)
     return NULL;
 }
 
-struct endpoint *net_connect(int family, int port, const char *name)
+struct endpoint *net_try_connect(int family, int port, const char *name)
 {
-    struct endpoint *e = net_try_connect(family, port, name);
+    return connect_to(family, port, false, name);
+}
+
+static struct endpoint *must_connect(struct endpoint *e, int port, const char *name)
+{
     if (e == NULL)
         test_fail(text("%s can connect to the port", name),
                   text("nobody listens there (port %d): the connection was refused\n%s", port,
                        describe_waiting()));
     return e;
+}
+
+struct endpoint *net_connect(int family, int port, const char *name)
+{
+    return must_connect(connect_to(family, port, false, name), port, name);
+}
+
+struct endpoint *net_connect_narrow(int family, int port, const char *name)
+{
+    return must_connect(connect_to(family, port, true, name), port, name);
 }
 
 bool net_is_acknowledged(const struct endpoint *e)

@@ -92,6 +92,33 @@ Test(endpoint, a_connection_that_is_held_is_not_read)
     assert_verdict(scenario(floods), BOARD_PASSED);
 }
 
+/* How much fits into a connection whose other end does not read. */
+static size_t room(struct endpoint *listener, struct endpoint *client)
+{
+    static char block[1 << 16];
+    struct endpoint *server = net_accept(listener, "a connection");
+    size_t all = 0, n;
+    endpoint_hold(client, true);
+    while ((n = endpoint_send_some(server, block, sizeof block)) > 0)
+        all += n;
+    return all;
+}
+
+static void narrow(void)
+{
+    struct endpoint *listener = net_listen(AF_INET, "our server");
+    int port = endpoint_port(listener);
+    size_t usual = room(listener, net_connect(AF_INET, port, "usual"));
+    size_t little = room(listener, net_connect_narrow(AF_INET, port, "narrow"));
+    EXPECT(little < usual / 4 && little < 256 << 10, "little room",
+           text("room for %zu bytes, and usually for %zu", little, usual));
+}
+
+Test(endpoint, a_narrow_connection_has_little_room)
+{
+    assert_verdict(scenario(narrow), BOARD_PASSED);
+}
+
 static void listens(void)
 {
     struct endpoint *listener = net_listen(AF_INET, "our server");

@@ -96,14 +96,23 @@ static bool read_replies(struct endpoint *e, size_t count, const struct wire *wa
     return true;
 }
 
+/* To one who reads at last, and has shut down its sending side meanwhile. */
+static void expect_replies(struct endpoint *e, size_t count, const struct wire *want)
+{
+    if (!read_replies(e, count, want) && !endpoint_was_reset(e))
+        test_fail(text("all %zu replies, once the client reads (it had shut down its sending side "
+                       "before), or the client is dropped",
+                       count),
+                  "the connection has ended in their middle, as if there were no more");
+}
+
 TEST(strangers, not_reading, "a client that does not read costs the others nothing")
 {
     enum { CALLS = 1000, MAX = 16 << 20, LIMIT_KB = 3 * MIB_KB };
     struct random r = random_from_test();
     struct server s = calcd("");
-    struct endpoint *fast = connection(&s, "a fast client"), *writer;
-    struct endpoint *reader = narrow_connection(&s, &writer);
-    endpoint_hold(reader, true);
+    struct endpoint *fast = connection(&s, "a fast client"), *slow = narrow_connection(&s);
+    endpoint_hold(slow, true);
     size_t len = 0;
     struct wire call = call_two(1, ADD, 1, 2), want, quick;
     for (int i = 0; i < CALLS; i++)
@@ -111,7 +120,7 @@ TEST(strangers, not_reading, "a client that does not read costs the others nothi
     quick = call_null((uint32_t)random_u64(&r));
     expect_called(fast, &quick, NULL);
     long before = memory_kb(&s);
-    bool stopped = send_until_full(writer, &s, len, MAX);
+    bool stopped = send_until_full(slow, &s, len, MAX);
     expect_memory(&s, before, LIMIT_KB, "a client sends calls without end and reads no reply");
     EXPECT(stopped, "calcd reads no more calls of a client that takes no replies, or drops it",
            "it reads on without end");
@@ -121,17 +130,44 @@ TEST(strangers, not_reading, "a client that does not read costs the others nothi
     }
     expect_alive(&s, "while a client reads no replies");
     /* When it reads again, the replies are whole, and all of them come, but to who was dropped. */
-    bool dropped = endpoint_is_gone(writer);
-    size_t calls = (size_t)(endpoint_taken(writer) / (len / CALLS));
+    bool dropped = endpoint_is_gone(slow);
+    size_t calls = (size_t)(endpoint_taken(slow) / (len / CALLS));
     answer_to(call.bytes, call.len, NULL, &want);
-    endpoint_close_input(writer); /* it has said all, and only reads from now on */
-    endpoint_hold(reader, false);
-    if (!dropped && !read_replies(reader, calls, &want))
-        EXPECT(endpoint_was_reset(reader),
-               "every reply comes, once the client reads (it has shut down its sending side "
-               "meanwhile), or the client was dropped before",
-               "the connection has ended in their middle");
+    endpoint_close_input(slow); /* it has said all, and only reads from now on */
+    endpoint_hold(slow, false);
+    if (!dropped)
+        expect_replies(slow, calls, &want);
     expect_alive(&s, "after a client has read its replies at last");
+}
+
+/*
+ * What it gets is more than the connection holds, so that calcd finds the end while replies wait;
+ * how many it lets wait before it reads on is its own affair, hence clients of many sizes.
+ */
+TEST(strangers, late_reader,
+     "a client that has said all, and reads its replies late, gets them all")
+{
+    enum { CLIENTS = 12, STEP = 500 }; /* calls, 40 bytes a reply */
+    struct server s = calcd("");
+    struct endpoint *e[CLIENTS];
+    struct wire call = call_two(1, ADD, 1, 2), want;
+    answer_to(call.bytes, call.len, NULL, &want);
+    size_t len = 0;
+    for (int i = 0; i < CLIENTS; i++) {
+        for (int j = 0; j < STEP; j++)
+            record_append(stream, sizeof stream, &len, &call, WIRE_MAX);
+        e[i] = narrow_connection(&s);
+        endpoint_hold(e[i], true);
+        endpoint_queue(e[i], stream, len);
+        endpoint_close_input(e[i]);
+    }
+    wait_quiet(s.p, "calcd waits until its clients read");
+    for (int i = 0; i < CLIENTS; i++) {
+        endpoint_hold(e[i], false);
+        expect_replies(e[i], (size_t)(i + 1) * STEP, &want);
+        endpoint_wait_end(e[i], "calcd closes the connection when all calls are answered");
+    }
+    expect_alive(&s, "after clients that read late");
 }
 
 /* What is left of a client, in one of several ways. */
@@ -218,17 +254,17 @@ TEST(strangers, idle,
     enum { CALLS = 1000, MAX = 16 << 20 };
     struct server s = calcd("");
     expect_idle(s.p, "there are no clients");
-    struct endpoint *half = connection(&s, "a client in the middle of a call"), *writer;
+    struct endpoint *half = connection(&s, "a client in the middle of a call");
     struct wire call = call_two(1, ADD, 1, 2);
     size_t len = 0;
     record_append(stream, sizeof stream, &len, &call, WIRE_MAX);
     endpoint_send(half, stream, len / 2);
     expect_idle(s.p, "a client is silent in the middle of a call");
-    struct endpoint *reader = narrow_connection(&s, &writer);
-    endpoint_hold(reader, true);
+    struct endpoint *slow = narrow_connection(&s);
+    endpoint_hold(slow, true);
     for (int i = 1; i < CALLS; i++)
         record_append(stream, sizeof stream, &len, &call, WIRE_MAX);
-    send_until_full(writer, &s, len, MAX);
+    send_until_full(slow, &s, len, MAX);
     expect_idle(s.p, "a client takes no replies");
     endpoint_reset(half);
     expect_alive(&s, "a client takes no replies");

@@ -108,8 +108,8 @@ struct server calcd_checked(void); /* under valgrind */
  * one. False: that can't be forced here, and `s` is an ordinary calcd. */
 bool calcd_without_port(struct server *s, int *taken);
 struct endpoint *connection(const struct server *s, const char *name);
-/* A socket of ours with a small receive buffer that calcd's system soon can't fill any further. */
-struct endpoint *narrow_connection(const struct server *s, struct endpoint **writer);
+/* One that soon takes no more, while it is held (net_connect_narrow()). */
+struct endpoint *narrow_connection(const struct server *s);
 /* A new connection to 127.0.0.2, to calcd's port. */
 struct endpoint *connection_elsewhere(const struct server *s);
 /* It lives: NULL is answered on a new connection. */

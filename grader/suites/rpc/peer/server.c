@@ -112,25 +112,14 @@ struct endpoint *connection(const struct server *s, const char *name)
     return net_connect(AF_INET, s->port, name);
 }
 
-static int connect_raw(int port, uint32_t address, int receive_bytes)
-{
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    to.sin_addr.s_addr = htonl(address);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
-    if (fd < 0 || setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0 ||
-        (receive_bytes > 0 &&
-         setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_bytes, sizeof receive_bytes) != 0))
-        suite_failed("no socket for", "a connection");
-    if (connect(fd, (struct sockaddr *)&to, sizeof to) == 0)
-        return fd;
-    close(fd);
-    return -1;
-}
-
 struct endpoint *connection_elsewhere(const struct server *s)
 {
-    int fd = connect_raw(s->port, LOOPBACK_2, 0);
-    EXPECT(fd >= 0,
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)s->port)};
+    to.sin_addr.s_addr = htonl(LOOPBACK_2);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        suite_failed("no socket for", "a connection");
+    EXPECT(connect(fd, (struct sockaddr *)&to, sizeof to) == 0,
            "calcd listens at all IPv4 addresses of its machine: a client connects to "
            "127.0.0.2",
            text("no connection: %s", strerror(errno)));
@@ -142,13 +131,9 @@ struct endpoint *connection_elsewhere(const struct server *s)
     return e;
 }
 
-struct endpoint *narrow_connection(const struct server *s, struct endpoint **writer)
+struct endpoint *narrow_connection(const struct server *s)
 {
-    enum { RECEIVE_BYTES = 4096 };
-    int fd = connect_raw(s->port, INADDR_LOOPBACK, RECEIVE_BYTES);
-    EXPECT(fd >= 0, "a client can connect", strerror(errno));
-    *writer = endpoint_writer(dup(fd), "the client that does not read, sending");
-    return endpoint_reader(fd, "the client that does not read");
+    return net_connect_narrow(AF_INET, s->port, "the client that does not read");
 }
 
 void expect_alive(const struct server *s, const char *when)
