@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -94,6 +95,10 @@ static int add_masked(scmp_filter_ctx c, uint32_t action, const struct argument_
 static int add_everywhere(scmp_filter_ctx c)
 {
     const struct scmp_arg_cmp not_a_query = {0, SCMP_CMP_NE, 0xffffffff, 0};
+    /* A process that hides its descriptors, and where it waits, from who looks at it in /proc. Back
+     * to be seen may go who was started from a file that can't be read (support/unseal.c). */
+    const struct scmp_arg_cmp hides[] = {{0, SCMP_CMP_MASKED_EQ, UINT32_MAX, PR_SET_DUMPABLE},
+                                         {1, SCMP_CMP_NE, 1, 0}};
     int result = 0;
 
     for (size_t i = 0; refused[i] != NULL && result == 0; i++)
@@ -102,6 +107,8 @@ static int add_everywhere(scmp_filter_ctx c)
         result = add_masked(c, SCMP_ACT_ERRNO(EPERM), &refused_arguments[i]);
     if (result == 0)
         result = add(c, SCMP_ACT_ERRNO(EPERM), "personality", 1, &not_a_query);
+    if (result == 0)
+        result = add(c, SCMP_ACT_ERRNO(EPERM), "prctl", 2, hides);
     /* Its flags lie in memory, where a filter can't look; the C library then uses clone. */
     if (result == 0)
         result = add(c, SCMP_ACT_ERRNO(ENOSYS), "clone3", 0, NULL);

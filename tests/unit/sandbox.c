@@ -746,6 +746,17 @@ static int call_personality(void)
     return query == -1 ? EIO : result_of(personality(ADDR_NO_RANDOMIZE));
 }
 
+static int call_hide(void)
+{
+    /* With garbage in the upper half, which the kernel does not look at. */
+    return result_of((int)syscall(SYS_prctl, 0x100000000UL | PR_SET_DUMPABLE, 0UL, 0UL, 0UL, 0UL));
+}
+
+static int call_be_seen(void)
+{
+    return result_of(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0));
+}
+
 static int call_kill_all(void)
 {
     return result_of(kill(-1, 0));
@@ -798,6 +809,8 @@ SANDBOX_TEST(seccomp_refuses, "what no lab needs is refused with an errno and ki
     proves("seccomp", (struct trial){.attempt = call_io_uring}, EPERM, 0);
     proves("seccomp", (struct trial){.attempt = call_keyctl}, EPERM, 0);
     proves("seccomp", (struct trial){.attempt = call_personality}, EPERM, 0);
+    proves("seccomp", (struct trial){.attempt = call_hide}, EPERM, 0);
+    proves("seccomp", (struct trial){.attempt = call_be_seen}, 0, 0);
     proves("seccomp", (struct trial){.attempt = call_kill_all, .off = "landlock"}, EPERM, 0);
     proves("seccomp", (struct trial){.attempt = call_kill_self}, 0, 0);
     proves("seccomp", (struct trial){.attempt = call_mknod_socket, .off = "landlock"}, EPERM, 0);
