@@ -1081,6 +1081,22 @@ Test(harness, keeps_valgrinds_report_out_of_reach)
     assert_says(b->got, "valgrind's report is not whole");
 }
 
+static void has_valgrind_forget(void)
+{
+    struct program *p = program_new("hushed");
+    program_memcheck(p);
+    program_start(p);
+    expect_exit(p, 7);
+    expect_memory_clean(p);
+}
+
+Test(harness, does_not_believe_a_program_that_speaks_to_valgrind)
+{
+    const struct board *b = scenario(has_valgrind_forget);
+    assert_verdict(b, BOARD_FAILED);
+    assert_says(b->got, "requests to valgrind");
+}
+
 /* ---- the suite's own mistakes, and messages ---- */
 
 static void sets_too_late(void)
