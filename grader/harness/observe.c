@@ -189,12 +189,50 @@ void process_children(pid_t pid, struct process_list *list)
     list->count = children_of(pid, false, list->pid, OBSERVE_MAX);
 }
 
-void process_descendants(pid_t pid, struct process_list *list)
+static void add_what_descends(struct process_list *list)
 {
-    process_children(pid, list);
     for (size_t i = 0; i < list->count; i++)
         list->count +=
             children_of(list->pid[i], false, list->pid + list->count, OBSERVE_MAX - list->count);
+}
+
+void process_descendants(pid_t pid, struct process_list *list)
+{
+    process_children(pid, list);
+    add_what_descends(list);
+}
+
+static const struct program *program_at(pid_t pid)
+{
+    const struct program *p = harness.programs;
+    while (p != NULL && (!p->started || p->pid != pid))
+        p = p->next;
+    return p;
+}
+
+/* Whether `pid`, a child of the worker that is no program, may be what `p` has left: nothing tells
+ * that it is another program's. */
+static bool may_have_left(const struct program *p, pid_t pid)
+{
+    for (const struct orphan *o = harness.orphans; o != NULL; o = o->next)
+        if (!o->reaped && o->pid == pid && o->owner != NULL)
+            return o->owner == p;
+    const struct program *session = program_at(getsid(pid));
+    return session == NULL || session == p;
+}
+
+void process_family(pid_t pid, struct process_list *list)
+{
+    static struct process_list own;
+    const struct program *p = program_at(pid);
+    process_children(pid, list);
+    own.count = 0;
+    if (p != NULL)
+        process_children(getpid(), &own);
+    for (size_t i = 0; i < own.count && list->count < OBSERVE_MAX; i++)
+        if (program_at(own.pid[i]) == NULL && may_have_left(p, own.pid[i]))
+            list->pid[list->count++] = own.pid[i];
+    add_what_descends(list);
 }
 
 /* Where a sample begins: `root` and the orphans of the worker; 0: all children of the worker. */
@@ -208,13 +246,9 @@ static void list_roots(pid_t root, struct process_list *list)
     list->count = 1;
     list->pid[0] = root;
     process_children(getpid(), &own);
-    for (size_t i = 0; i < own.count && list->count < OBSERVE_MAX; i++) {
-        bool program = false;
-        for (const struct program *p = harness.programs; p != NULL && !program; p = p->next)
-            program = p->started && p->pid == own.pid[i];
-        if (!program)
+    for (size_t i = 0; i < own.count && list->count < OBSERVE_MAX; i++)
+        if (program_at(own.pid[i]) == NULL)
             list->pid[list->count++] = own.pid[i];
-    }
 }
 
 static bool count_task(pid_t tid, void *context)
@@ -356,6 +390,16 @@ long process_peak_kb(pid_t pid)
     return kb > 0 ? kb : 0;
 }
 
+long process_family_peak_kb(pid_t pid)
+{
+    static struct process_list list;
+    long sum = process_peak_kb(pid);
+    process_family(pid, &list);
+    for (size_t i = 0; i < list.count; i++)
+        sum += process_peak_kb(list.pid[i]);
+    return sum;
+}
+
 /* The program that `pid`, which is called as valgrind's tool, runs; NULL: it runs no such. */
 static const struct program *under_valgrind(pid_t pid)
 {
@@ -466,13 +510,13 @@ void process_descriptors(pid_t pid, struct descriptor_list *list)
         list->count--; /* valgrind's own */
 }
 
-size_t process_descriptors_below(pid_t pid)
+size_t process_family_descriptors(pid_t pid)
 {
     static struct process_list list;
     static struct descriptor_list open;
     process_descriptors(pid, &open);
     size_t count = open.count;
-    process_descendants(pid, &list);
+    process_family(pid, &list);
     for (size_t i = 0; i < list.count; i++) {
         process_descriptors(list.pid[i], &open);
         count += open.count;
@@ -569,7 +613,7 @@ static void observe_carrier(const struct program *p, const struct stat *own,
     static struct process_list all;
     static ino_t pipes[OBSERVE_MAX][2];
     static const char *names[OBSERVE_MAX];
-    process_descendants(p->pid, &all);
+    process_family(p->pid, &all);
     for (size_t i = 0; i < all.count; i++) {
         /* Its helpers, and a child before its exec, hold what it holds. A helper may be its file
          * once more, started by exec: then it is not under valgrind. */

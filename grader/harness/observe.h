@@ -39,14 +39,21 @@ bool process_stopped(pid_t pid);
 void process_children(pid_t pid, struct process_list *list); /* direct ones, zombies too */
 void process_descendants(pid_t pid,
                          struct process_list *list); /* all, nearest first, without pid */
+/*
+ * All that works for a program: what descends from it, and what has left that tree (its parent has
+ * ended, so it is a child of ours now) and is not known to be another program's. A server that goes
+ * on as a daemon is looked at as any other.
+ */
+void process_family(pid_t pid, struct process_list *list); /* without pid */
 size_t process_threads(pid_t pid);
 /* Without valgrind's own, of a program that runs under it. */
 void process_descriptors(pid_t pid, struct descriptor_list *list);
-/* How many `pid` and all that descends from it have open. */
-size_t process_descriptors_below(pid_t pid);
-double process_cpu_seconds(pid_t pid); /* user and system, its threads, not its children */
-long process_peak_kb(pid_t pid);       /* VmHWM */
-long process_switches(pid_t pid);      /* voluntary and not, over its threads */
+/* How many `pid` and its family have open. */
+size_t process_family_descriptors(pid_t pid);
+double process_cpu_seconds(pid_t pid);  /* user and system, its threads, not its children */
+long process_peak_kb(pid_t pid);        /* VmHWM */
+long process_family_peak_kb(pid_t pid); /* the sum of its own and its family's */
+long process_switches(pid_t pid);       /* voluntary and not, over its threads */
 void process_command(pid_t pid, char name[static 32]); /* comm, escaped */
 
 /* One mapping of a file: addresses, where in the file it begins, and the file's path (" (deleted)"

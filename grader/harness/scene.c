@@ -241,7 +241,7 @@ static double cpu_of_all(pid_t root)
 {
     struct process_list list;
     double seconds = process_cpu_seconds(root);
-    process_descendants(root, &list);
+    process_family(root, &list);
     for (size_t i = 0; i < list.count; i++)
         seconds += process_cpu_seconds(list.pid[i]);
     return seconds;

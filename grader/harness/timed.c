@@ -122,7 +122,7 @@ bool process_sleeps_for_a_time(pid_t pid)
 {
     static struct process_list list;
     struct timed t = {pid, false};
-    process_descendants(pid, &list);
+    process_family(pid, &list);
     for (size_t i = 0; i <= list.count && !t.found; i++) {
         t.pid = i == list.count ? pid : list.pid[i];
         const struct ids *before = observe_as(t.pid);

@@ -310,6 +310,36 @@ Test(harness, sees_that_a_program_will_look_again)
     assert_says(b->got, "it sleeps for a time");
 }
 
+static void works_apart(void)
+{
+    enum { OPENED = 20 };
+    static struct process_list list;
+    struct program *p = start("work-apart", text("%d", OPENED)), *other = start("sleep", NULL);
+    size_t len;
+    const char *line = program_read_line(p, 1, &len);
+    if (line == NULL || strcmp(line, "ready") != 0)
+        test_fail("ready", line);
+    wait_quiet(p, "both processes sleep");
+    process_family(program_pid(p), &list);
+    if (list.count != 1)
+        test_fail("one process works for it", text("%zu", list.count));
+    if (process_family_descriptors(program_pid(p)) < OPENED)
+        test_fail("its descriptors are counted", "they are not");
+    if (process_family_peak_kb(program_pid(p)) <= process_peak_kb(program_pid(p)))
+        test_fail("its memory is counted", "it is not");
+    if (!process_sleeps_for_a_time(program_pid(p)))
+        test_fail("it is seen to sleep for a time", "it is not");
+    process_family(program_pid(other), &list);
+    for (size_t i = 0; i < list.count; i++)
+        if (list.pid[i] == program_pid(p))
+            test_fail("a program belongs to no other", "it does");
+}
+
+Test(harness, looks_at_a_process_that_has_left_its_program)
+{
+    assert_verdict(scenario(works_apart), BOARD_PASSED);
+}
+
 static void steps_to_its_end(void)
 {
     struct trace_stop stop;

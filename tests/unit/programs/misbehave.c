@@ -148,6 +148,25 @@ static void one_thread_spins(void)
     sleep_forever();
 }
 
+/* A process whose parent has ended opens `count` files, and looks again and again; the first one
+ * does nothing. */
+static void work_apart(int count)
+{
+    pid_t between = fork();
+    if (between > 0) {
+        waitpid(between, NULL, 0);
+        sleep_forever();
+    }
+    if (fork() > 0)
+        _exit(0);
+    for (int i = 0; i < count; i++)
+        open("/dev/null", O_RDONLY);
+    printf("ready\n");
+    fflush(stdout);
+    for (;;)
+        poll(NULL, 0, 1000);
+}
+
 /* Waits for the process in between, so that exactly one is left whenever somebody counts. */
 static void daemonise(void)
 {
@@ -370,6 +389,8 @@ int main(int argc, char **argv)
         one_thread_spins();
     else if (strcmp(what, "daemonise") == 0)
         daemonise();
+    else if (strcmp(what, "work-apart") == 0)
+        work_apart(atoi(arg));
     else if (strcmp(what, "zombies") == 0)
         leave_zombies(atoi(arg));
     else if (strcmp(what, "flood") == 0)

@@ -106,14 +106,14 @@ TEST(client, hostile, "chat lives through lines that are broken, or without end"
     tell(c, ":bob!u@127.0.0.1 PRIVMSG %s :end of the broken ones", c->nick);
     prints_in_the_end(c, "*bob* end of the broken ones", "the message behind the broken lines");
 
-    long before = process_peak_kb(program_pid(c->p));
+    long before = process_family_peak_kb(program_pid(c->p));
     const char *piece = letters(&r, PIECE);
     endpoint_send_text(c->e, text(":bob!u@127.0.0.1 PRIVMSG %s :", c->nick));
     for (int i = 0; i < PIECES; i++)
         endpoint_send(c->e, piece, PIECE);
     endpoint_send_text(c->e, text("\r\n:bob!u@127.0.0.1 PRIVMSG %s :end\r\n", c->nick));
     prints_in_the_end(c, "*bob* end", "the message behind a line without end");
-    long after = process_peak_kb(program_pid(c->p));
+    long after = process_family_peak_kb(program_pid(c->p));
     EXPECT(after - before <= MOST_KB, "a line of the protocol has 512 bytes, more is not kept",
            text("its memory grew by %ld KiB", after - before));
 }

@@ -38,9 +38,7 @@ TEST(ends, unread, "clients that go before they read harm nobody")
 
 static size_t descriptors_of(const struct chatd *d)
 {
-    static struct descriptor_list list;
-    process_descriptors(program_pid(d->p), &list);
-    return list.count;
+    return process_family_descriptors(program_pid(d->p));
 }
 
 static struct {

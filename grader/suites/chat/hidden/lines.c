@@ -25,13 +25,13 @@ TEST(lines, endless, "megabytes without a newline are dropped as they come")
     struct chatd *d = chatd_start();
     struct user *ann = member(d, a_nick(&r)), *bob = member(d, a_nick(&r));
     const char *piece = letters(&r, PIECE);
-    long before = process_peak_kb(program_pid(d->p));
+    long before = process_family_peak_kb(program_pid(d->p));
 
     say_bytes(ann, "PRIVMSG ", 8);
     for (int i = 0; i < PIECES; i++)
         say_bytes(ann, piece, PIECE);
     silent(bob, "the others are served meanwhile");
-    long after = process_peak_kb(program_pid(d->p));
+    long after = process_family_peak_kb(program_pid(d->p));
     EXPECT(after - before <= MOST_KB,
            text("chatd keeps 512 bytes of a line, and not the %d MiB of it that came",
                 PIECE / 1024 * PIECES / 1024),

@@ -127,14 +127,14 @@ TEST(slow, dropped, "a client that never reads is dropped, and little is kept fo
 {
     struct random r = random_from_test();
     struct scene s = scene_make(&r);
-    long before = process_peak_kb(program_pid(s.d->p));
+    long before = process_family_peak_kb(program_pid(s.d->p));
     do
         talk(&s);
     while (!s.deaf_quits && s.owed < MOST && !keeps_more(s.d, s.deaf, s.owed, TOO_MUCH));
     EXPECT(s.deaf_quits, "QUIT of the client that does not read, once 1 MiB waits for it",
            text("%ld KiB were sent to it, the kernel has %ld KiB of them, and no QUIT has come",
                 s.owed >> 10, in_the_kernel(s.deaf) >> 10));
-    long after = process_peak_kb(program_pid(s.d->p));
+    long after = process_family_peak_kb(program_pid(s.d->p));
     EXPECT(after - before <= MOST_KB, "chatd keeps at most 1 MiB for a client that does not read",
            text("its memory grew by %ld KiB", after - before));
     hear(s.talks, "all others are told", ":%s QUIT ...", s.deaf->nick);

@@ -46,7 +46,7 @@ TEST(deliver, dies_before_reading, "a client that dies before it reads takes no 
     struct program *p = server_start(dir);
     expect_served(dir, &r, "a reply to the first client");
     wait_quiet(p, "the server waits for requests");
-    size_t descriptors = process_descriptors_below(program_pid(p));
+    size_t descriptors = process_family_descriptors(program_pid(p));
     for (int i = 0; i < 3; i++) {
         const char *pid = new_pid(&r);
         reader_goes(p, dir, pid);
@@ -61,9 +61,9 @@ TEST(deliver, dies_before_reading, "a client that dies before it reads takes no 
         visitor_leaves(v);
     }
     wait_quiet(p, "the server waits for requests");
-    EXPECT(process_descriptors_below(program_pid(p)) <= descriptors,
+    EXPECT(process_family_descriptors(program_pid(p)) <= descriptors,
            text("as many open descriptors as before these clients: %zu", descriptors),
-           text("%zu", process_descriptors_below(program_pid(p))));
+           text("%zu", process_family_descriptors(program_pid(p))));
 }
 
 TEST(deliver, one_write, "a reply is written in one write: whole, or not at all")

@@ -132,15 +132,15 @@ TEST(many, thousand, "after 1,000 clients the server holds as much as before the
     for (int kind = 0; kind < KINDS; kind++)
         visit(dir, &r, (enum kind)kind);
     wait_quiet(p, "the server waits for requests");
-    size_t descriptors = process_descriptors_below(program_pid(p)), processes = processes_of(p);
+    size_t descriptors = process_family_descriptors(program_pid(p)), processes = processes_of(p);
     for (int clients = 0; clients < CLIENTS; clients += TOGETHER + KINDS - 1)
         for (int kind = 0; kind < KINDS; kind++)
             visit(dir, &r, (enum kind)kind);
     expect_served(dir, &r, "a reply to the last one of more than 1,000 clients");
     wait_quiet(p, "the server waits for requests");
-    EXPECT(process_descriptors_below(program_pid(p)) <= descriptors,
+    EXPECT(process_family_descriptors(program_pid(p)) <= descriptors,
            text("as many open descriptors after 1,000 clients as before: %zu", descriptors),
-           text("%zu", process_descriptors_below(program_pid(p))));
+           text("%zu", process_family_descriptors(program_pid(p))));
     EXPECT(processes_of(p) <= processes,
            text("as many processes after 1,000 clients as before: %zu", processes + 1),
            text("%zu (those count that have ended and were not waited for)", processes_of(p) + 1));

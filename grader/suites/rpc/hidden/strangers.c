@@ -229,7 +229,7 @@ struct count {
 static bool as_before(void *context)
 {
     const struct count *c = context;
-    return process_descriptors_below(program_pid(c->s->p)) <= c->wanted;
+    return process_family_descriptors(program_pid(c->s->p)) <= c->wanted;
 }
 
 TEST(strangers, descriptors, "after 300 connections as many descriptors are open as before")
@@ -239,13 +239,13 @@ TEST(strangers, descriptors, "after 300 connections as many descriptors are open
     struct server s = calcd("");
     expect_alive(&s, "at the beginning");
     wait_quiet(s.p, "calcd waits for clients");
-    struct count c = {&s, process_descriptors_below(program_pid(s.p))};
+    struct count c = {&s, process_family_descriptors(program_pid(s.p))};
     for (int i = 0; i < CONNECTIONS; i++)
         strange_end(&s, &r, i % KINDS);
     expect_alive(&s, "after 300 connections");
     if (!wait_until_or_stuck(as_before, &c, "calcd closes what it has opened"))
         test_fail(text("%zu open descriptors, as before the connections", c.wanted),
-                  text("%zu open descriptors", process_descriptors_below(program_pid(s.p))));
+                  text("%zu open descriptors", process_family_descriptors(program_pid(s.p))));
 }
 
 TEST(strangers, idle,

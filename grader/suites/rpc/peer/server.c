@@ -203,21 +203,10 @@ void expect_executed(struct endpoint *e, const struct server *s, const struct wi
 
 /* ---- what it costs ---- */
 
-static void add_memory(pid_t pid, long *sum)
-{
-    *sum += process_peak_kb(pid);
-}
-
 long memory_kb(const struct server *s)
 {
-    struct process_list list;
-    long sum = 0;
     wait_quiet(s->p, "calcd waits for its clients"); /* who is about to end has ended */
-    add_memory(program_pid(s->p), &sum);
-    process_descendants(program_pid(s->p), &list);
-    for (size_t i = 0; i < list.count; i++)
-        add_memory(list.pid[i], &sum);
-    return sum;
+    return process_family_peak_kb(program_pid(s->p));
 }
 
 void expect_memory(const struct server *s, long before, long limit_kb, const char *what)
