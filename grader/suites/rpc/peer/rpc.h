@@ -123,6 +123,12 @@ void expect_answered(struct endpoint *e, const struct server *s, const struct wi
  * since ...". */
 void expect_executed(struct endpoint *e, const struct server *s, const struct wire *call,
                      int64_t *total, const char *why);
+/*
+ * Another client, ours, makes the total at this port move by some number from the seed: what calc
+ * prints for ACCUMULATE from then on it can't know by itself. Of the reply only the value is looked
+ * at, so this is about `total` alone.
+ */
+void total_moves(int port, struct random *r, int64_t *total);
 struct wire wire_of(const struct datagram *d);
 /* SIGTERM, exit 0. */
 void calcd_end(const struct server *s);

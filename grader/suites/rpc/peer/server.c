@@ -163,6 +163,25 @@ bool alive_or_closed(struct endpoint *e, uint32_t xid, const char *when)
     return false;
 }
 
+void total_moves(int port, struct random *r, int64_t *total)
+{
+    enum { VALUE = 8 };
+    int64_t number = between(r, 1, 1000000);
+    struct endpoint *e = net_connect(AF_INET, port, "a client of the test's own");
+    struct wire call = call_accumulate((uint32_t)random_u64(r), number), want, got;
+    answer_to(call.bytes, call.len, total, &want);
+    const char *what = text("the total is %lld for all clients, after %s by a client of the test's "
+                            "own",
+                            (long long)*total, described(&call));
+    record_send(e, &call);
+    if (!record_read(e, &got, what))
+        test_fail(what, "the connection has ended before the reply");
+    EXPECT(got.len >= VALUE &&
+               memcmp(got.bytes + got.len - VALUE, want.bytes + want.len - VALUE, VALUE) == 0,
+           what, hex(got.bytes, got.len));
+    endpoint_close(e);
+}
+
 /* ---- datagrams ---- */
 
 struct wire wire_of(const struct datagram *d)
