@@ -127,7 +127,6 @@ static void make_policy(struct building *b)
     p->gid = b->slot.gid;
     p->directory = xstrdup(b->slot.directory);
     policy_allow_runtime(p);
-    policy_allow_commands(p);
     policy_allow_compiler(p);
     policy_allow(p, b->slot.directory, PATH_READ | PATH_WRITE);
     p->cpu_seconds = BUILD_CPU_SECONDS;

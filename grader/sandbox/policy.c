@@ -1,5 +1,7 @@
 #include "sandbox/sandbox.h"
 
+#include <dirent.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -167,11 +169,69 @@ char *policy_find_command(const char *name)
     return NULL;
 }
 
+/* How the names begin of all that one of the compiler's programs is linked with, or that a program
+ * of the course is. */
+static bool belongs_to_compiler(const char *name)
+{
+    static const char *const starts[] = {
+        /* the parts of gcc, as and ld */
+        "libbfd-", "libopcodes-", "libctf.", "libctf-nobfd.", "libsframe.", "libjansson.", "libz.",
+        "libzstd.", "libgmp.", "libisl.", "libmpc.", "libmpfr.", "libstdc++.",
+        /* the C library, to be linked with */
+        "crt1.o", "Scrt1.o", "crti.o", "crtn.o", "libc.", "libc_nonshared.a", "libm.", "libm-",
+        "libmvec.", "libpthread.", "librt.", "libdl."};
+
+    for (size_t i = 0; i < sizeof(starts) / sizeof(starts[0]); i++) {
+        if (strncmp(name, starts[i], strlen(starts[i])) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void allow_libraries_of_compiler(struct policy *p, const char *folder)
+{
+    DIR *dir = opendir(folder);
+    const struct dirent *entry;
+
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        if (!belongs_to_compiler(entry->d_name))
+            continue;
+        char *path = path_join(folder, entry->d_name);
+        policy_allow(p, path, PATH_READ);
+        free(path);
+    }
+    if (dir != NULL)
+        closedir(dir);
+}
+
+/*
+ * Only what it needs itself: what can be read can be put into a program (.incbin), which could
+ * write it into its folder and load it from there: libtirpc, or the whole of an interpreter.
+ */
 void policy_allow_compiler(struct policy *p)
 {
+    static const char *const commands[] = {"gcc", "as", "ld"};
+    static const char *const programs[] = {
+        "/usr/lib/gcc", "/usr/libexec/gcc", "/usr/local/lib/gcc", "/usr/local/libexec/gcc", NULL,
+    };
     static const char *const headers[] = {"/usr/include", "/usr/local/include", NULL};
+    char seen[PATH_MAX] = "", real[PATH_MAX];
 
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        char *path = policy_find_command(commands[i]);
+        if (path != NULL)
+            policy_allow(p, path, PATH_READ | PATH_EXECUTE);
+        free(path);
+    }
+    allow_all(p, programs, PATH_READ | PATH_EXECUTE);
     allow_all(p, headers, PATH_READ);
+    /* /lib is /usr/lib on most machines: one list of it is enough. */
+    for (const char *const *folder = library_folders; *folder != NULL; folder++) {
+        if (realpath(*folder, real) == NULL || strcmp(real, seen) == 0)
+            continue;
+        allow_libraries_of_compiler(p, real);
+        memcpy(seen, real, sizeof(seen));
+    }
 }
 
 /* The limits by name, so that writing and reading cannot differ. */

@@ -41,7 +41,7 @@ struct policy_path {
     unsigned rights;
 };
 
-enum { POLICY_PATHS_MAX = 64 };
+enum { POLICY_PATHS_MAX = 128 };
 
 struct policy {
     bool own_ids; /* become uid and gid below (needs root) */
@@ -69,7 +69,9 @@ void policy_allow_libraries(struct policy *p);
 void policy_allow_commands(struct policy *p);
 /* The path of the system's command `name`, which is without a slash; the caller's; NULL: none. */
 char *policy_find_command(const char *name);
-/* What a compiler needs besides: headers, its own programs, the assembler and the linker. */
+/* What the compiler needs besides: headers, its own programs, the assembler and the linker, their
+ * libraries, and those of the course. No other command or library: it could be copied into a
+ * program. */
 void policy_allow_compiler(struct policy *p);
 cJSON *policy_to_json(const struct policy *p);
 int policy_from_json(struct policy *p, const cJSON *json, struct error *err);

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -237,6 +238,24 @@ KEPT_BACK(system_files_by_line, "#line 1 \"/etc/passwd\"\nint main(void) { retur
 KEPT_BACK(system_files_by_the_assembler, "__asm__(\".include \\\"/etc/passwd\\\"\");\nint x = y;\n")
 KEPT_BACK(system_files_by_the_assembler_alone, "__asm__(\".include \\\"/etc/passwd\\\"\");\n")
 KEPT_BACK(ways_around, "#line 1 \"/usr/include/../../etc/passwd\"\nint main(void) { return no; }\n")
+
+/* What is put into a program could be written into its folder, and loaded or run from there. */
+Test(build_keeps_back, commands_and_other_libraries, .init = begin, .fini = end)
+{
+    static const char *const kept[] = {"/bin/sh", "/usr/lib/*/libtirpc.so.3",
+                                       "/usr/lib/*/libcriterion.so.3"};
+    for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++) {
+        glob_t found;
+        if (glob(kept[i], 0, NULL, &found) != 0)
+            continue;
+        char *source =
+            xasprintf("__asm__(\".incbin \\\"%s\\\"\");\nint main(void) {}\n", found.gl_pathv[0]);
+        compile(source);
+        free(source);
+        cr_assert(!g.build.ok, "%s", found.gl_pathv[0]);
+        globfree(&found);
+    }
+}
 
 Test(build, a_file_that_does_not_end_is_no_grader_error, .init = begin, .fini = end)
 {
