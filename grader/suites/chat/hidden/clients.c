@@ -52,13 +52,15 @@ static bool has_few(void *context)
     return descriptors_of(wanted.d) <= wanted.count;
 }
 
-static void go(struct user *u, int way)
+enum way { RESET, CLOSE, CLOSE_INPUT, QUIT, WAYS };
+
+static void go(struct user *u, enum way way)
 {
-    if (way == 0)
+    if (way == RESET)
         endpoint_reset(u->e);
-    else if (way == 1)
+    else if (way == CLOSE)
         endpoint_close(u->e);
-    else if (way == 2)
+    else if (way == CLOSE_INPUT)
         endpoint_close_input(u->e);
     else
         say(u, "QUIT");
@@ -79,14 +81,14 @@ TEST(crowd, come_and_go, "hundreds of clients that have gone leave no descriptor
         endpoint_close(guest(d, "one that says nothing")->e);
         settle(ann);
         for (int i = 0; i < GROUP; i++)
-            go(u[i], i % 4);
+            go(u[i], (enum way)(i % WAYS));
         for (int i = 0; i < GROUP; i++) {
             struct line l = next_line(ann, text("QUIT of each of %d clients", GROUP));
             EXPECT(line_matches(&l, ":? QUIT ..."), "QUIT of a client that has gone",
                    quoted(l.raw.at, l.raw.len, 100));
         }
         for (int i = 0; i < GROUP; i++)
-            if (i % 4 > 1)
+            if (i % WAYS >= CLOSE_INPUT)
                 endpoint_wait_end(u[i]->e, "chatd closes the connection of who has gone");
     }
     silent(ann, "it is served");
@@ -106,68 +108,94 @@ static bool is_answered(void *context)
            process_cpu_seconds(program_pid(u->chatd->p)) - seconds_before > 1;
 }
 
-/* Whether chatd takes one more; else it waits, or has been refused. */
-static bool gets_in(struct user *u, const char *nick)
+/* One more that never registers, and asks for a PONG. */
+static struct user *one_more(struct chatd *d)
 {
-    u->nick = nick;
-    const char *lines = text("NICK %s\r\nUSER u 0 * :Real Name\r\n", nick);
-    endpoint_queue(u->e, lines, strlen(lines));
+    static const char ping[] = "PING :in\r\n";
+    struct user *u = guest(d, "one that never registers");
+    endpoint_queue(u->e, ping, strlen(ping));
+    return u;
+}
+
+static bool was_refused(const struct user *u)
+{
+    return endpoint_total(u->e) > 0 || endpoint_ended(u->e);
+}
+
+/* Whether chatd takes it; else it waits, or has been refused. */
+static bool gets_in(struct user *u)
+{
     size_t len;
     seconds_before = process_cpu_seconds(program_pid(u->chatd->p));
-    if (!wait_until_or_stuck(is_answered, u, "the welcome"))
+    if (!wait_until_or_stuck(is_answered, u, "PONG") || !was_refused(u))
         return false;
-    if (endpoint_total(u->e) == 0 && !endpoint_ended(u->e))
-        return false;
-    const char *at = endpoint_read_line(u->e, "the welcome", &len);
+    const char *at = endpoint_read_line(u->e, "PONG", &len);
     struct line l = at != NULL ? line_parse(at, len) : (struct line){0};
-    return at != NULL && is_numeric(&l, 1);
+    return at != NULL && line_matches(&l, ":? PONG ? :in");
+}
+
+/* No descriptor is left and `out` has come; then `goes` goes, and there is room. Returns who is
+ * served then: who was refused comes again. */
+static struct user *room_again(struct user *out, struct user *goes, enum way way, const char *why)
+{
+    struct chatd *d = out->chatd;
+    bool refused = was_refused(out);
+    go(goes, way);
+    if (way == QUIT) {
+        expect_end(goes, "it has quit");
+        endpoint_close(goes->e);
+    }
+    wait_rest(d->p, "chatd has done what it can do when a client has gone");
+    if (refused) {
+        out = one_more(d);
+        EXPECT(gets_in(out), text("%s: who comes now is served", why), "no answer to PING");
+    } else {
+        hear(out, text("%s: who has waited is served", why), ":? PONG ? :in");
+    }
+    settle(out);
+    return out;
 }
 
 TEST(crowd, descriptors, "out of descriptors chatd sleeps, serves who is on, and later others")
 {
     enum { LIMIT = 40 };
+    static const char *const full = "chatd sleeps while it has no descriptor for one more client";
     struct program *p = program_new("chatd");
     program_args(p, "-p", "0", NULL);
     program_limit_descriptors(p, LIMIT);
     struct chatd *d = chatd_start_as(p);
     struct user *in[LIMIT + 1], *out;
     int count = 0;
+    /* Those who fill it never register: they are clients as any other. */
     harness_stuck_after(300);
-    for (;;) {
-        out = guest(d, "one too many");
-        if (!gets_in(out, text("u%d", count)))
-            break;
+    while (out = one_more(d), gets_in(out)) {
         EXPECT(count < LIMIT, text("at most %d clients with %d descriptors", LIMIT, LIMIT),
                "one more is served");
         in[count++] = out;
-        settle(out);
     }
     harness_stuck_after(1000);
     EXPECT(count >= LIMIT / 2, text("%d clients or more with %d descriptors", LIMIT / 2, LIMIT),
            text("only %d", count));
-    wait_rest(p, "chatd sleeps while it has no descriptor for one more client");
+    wait_rest(p, full);
+    register_as(in[0], "u0");
+    register_as(in[1], "u1");
     say(in[0], "PRIVMSG u1 :hello");
     hear(in[1], "who is on is served", ":u0 PRIVMSG u1 :hello");
-    wait_rest(p, "chatd sleeps while it has no descriptor for one more client");
+    wait_rest(p, full);
 
-    bool refused = endpoint_total(out->e) > 0 || endpoint_ended(out->e);
-    say(in[0], "QUIT");
-    expect_end(in[0], "it has quit");
-    endpoint_close(in[0]->e);
-    /* Who was refused comes again, who waits is served. */
-    if (refused) {
-        const char *nick = out->nick;
-        out = guest(d, "one who comes again");
-        EXPECT(gets_in(out, nick), "there is room again: who comes now is served",
-               "no answer to NICK and USER");
-    } else {
-        struct line l = next_line(out, "there is room again: who has waited is served");
-        EXPECT(is_numeric(&l, 1), "there is room again: who has waited is served",
-               quoted(l.raw.at, l.raw.len, 100));
-    }
-    settle(out);
-    say(in[1], "PRIVMSG %s :welcome", out->nick);
-    hear(out, "it is served as any other", ":u1 PRIVMSG %s :welcome", out->nick);
+    /* However one goes, and whoever it was, there is room for another one. */
+    room_again(out, in[2], RESET, "one that never registered was reset");
+    out = one_more(d);
+    wait_rest(p, full);
+    room_again(out, in[3], CLOSE, "one that never registered has closed");
+    out = one_more(d);
+    wait_rest(p, full);
+    out = room_again(out, in[0], QUIT, "one has quit");
+    for (int i = 4; i < count; i++)
+        settle(in[i]);
+    register_as(out, "u2");
+    say(in[1], "PRIVMSG u2 :welcome");
+    hear(out, "it is served as any other", ":u1 PRIVMSG u2 :welcome");
 }
 
 TEST(ends, reset, "a client whose connection is reset has quit, and nobody else is harmed")

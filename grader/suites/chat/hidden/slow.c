@@ -41,16 +41,17 @@ static struct scene scene_make(struct random *r)
 }
 
 /* One of the lines, as its parts or as the end of its bytes. */
-static const char *line_of(const struct scene *s, int number)
+static const char *line_of(const struct scene *s, const char *target, int number)
 {
-    return text("PRIVMSG %s :%d %s", s->channel, number, s->filler);
+    return text("PRIVMSG %s :%d %s", target, number, s->filler);
 }
 
 /* Line `number` comes for `u`; `quits` of who does not read may come before. Returns its bytes. */
-static long expect_line(struct scene *s, struct user *u, int number, bool *quits)
+static long expect_line(struct scene *s, struct user *u, const char *target, int number,
+                        bool *quits)
 {
-    const char *why = text("line %d of those that are said: a member who reads gets each", number),
-               *end = line_of(s, number);
+    const char *why = text("line %d of those that are said: who reads gets each", number),
+               *end = line_of(s, target, number);
     for (;;) {
         struct bytes raw;
         if (hear_end(u, why, end, &raw) &&
@@ -67,21 +68,29 @@ static long expect_line(struct scene *s, struct user *u, int number, bool *quits
     }
 }
 
+static void queue_line(struct scene *s, const char *target, int number)
+{
+    const char *line = text("%s\r\n", line_of(s, target, number));
+    endpoint_queue(s->talks->e, line, strlen(line));
+}
+
 /* LINES lines more are said, and heard by who listens. */
 static void talk(struct scene *s)
 {
-    char *lines = kept(LINES * (CONTENT_MAX + 2) + 1);
-    size_t len = 0;
-    for (int i = 0; i < LINES; i++) {
-        const char *line = line_of(s, s->said + i);
-        memcpy(lines + len, line, strlen(line));
-        len += strlen(line);
-        memcpy(lines + len, "\r\n", 2);
-        len += 2;
-    }
-    endpoint_queue(s->talks->e, lines, len);
     for (int i = 0; i < LINES; i++)
-        s->owed += expect_line(s, s->listens, s->said++, &s->deaf_quits);
+        queue_line(s, s->channel, s->said + i);
+    for (int i = 0; i < LINES; i++)
+        s->owed += expect_line(s, s->listens, s->channel, s->said++, &s->deaf_quits);
+}
+
+/* LINES lines more are said to the one who does not read alone, and one to who listens. */
+static void talk_in_private(struct scene *s)
+{
+    for (int i = 0; i < LINES; i++)
+        queue_line(s, s->deaf->nick, s->said);
+    queue_line(s, s->listens->nick, s->said);
+    long len = expect_line(s, s->listens, s->listens->nick, s->said++, &s->deaf_quits);
+    s->owed += LINES * (len + (long)strlen(s->deaf->nick) - (long)strlen(s->listens->nick));
 }
 
 /* Whether more than `most` of `owed` bytes for `u` are in no kernel: chatd itself keeps them. */
@@ -116,27 +125,33 @@ TEST(slow, others, "who does not read holds nobody up, and gets everything when 
 
     endpoint_hold(s.deaf->e, false);
     for (int i = 0; i < s.said; i++)
-        expect_line(&s, s.deaf, i, NULL);
+        expect_line(&s, s.deaf, s.channel, i, NULL);
     silent(s.deaf, "it reads and is served again");
     say(s.deaf, "PRIVMSG %s :back", s.channel);
     hear(s.listens, "who reads again is a member as before", ":%s PRIVMSG %s :back", s.deaf->nick,
          s.channel);
 }
 
+/* More and more is said, until others see QUIT of who does not read. */
+static void talk_until_dropped(struct scene *s, void (*talk_more)(struct scene *))
+{
+    long before = process_family_peak_kb(program_pid(s->d->p));
+    do
+        talk_more(s);
+    while (!s->deaf_quits && s->owed < MOST && !keeps_more(s->d, s->deaf, s->owed, TOO_MUCH));
+    EXPECT(s->deaf_quits, "QUIT of the client that does not read, once 1 MiB waits for it",
+           text("%ld KiB were sent to it, the kernel has %ld KiB of them, and no QUIT has come",
+                s->owed >> 10, in_the_kernel(s->deaf) >> 10));
+    long after = process_family_peak_kb(program_pid(s->d->p));
+    EXPECT(after - before <= MOST_KB, "chatd keeps at most 1 MiB for a client that does not read",
+           text("its memory grew by %ld KiB", after - before));
+}
+
 TEST(slow, dropped, "a client that never reads is dropped, and little is kept for it")
 {
     struct random r = random_from_test();
     struct scene s = scene_make(&r);
-    long before = process_family_peak_kb(program_pid(s.d->p));
-    do
-        talk(&s);
-    while (!s.deaf_quits && s.owed < MOST && !keeps_more(s.d, s.deaf, s.owed, TOO_MUCH));
-    EXPECT(s.deaf_quits, "QUIT of the client that does not read, once 1 MiB waits for it",
-           text("%ld KiB were sent to it, the kernel has %ld KiB of them, and no QUIT has come",
-                s.owed >> 10, in_the_kernel(s.deaf) >> 10));
-    long after = process_family_peak_kb(program_pid(s.d->p));
-    EXPECT(after - before <= MOST_KB, "chatd keeps at most 1 MiB for a client that does not read",
-           text("its memory grew by %ld KiB", after - before));
+    talk_until_dropped(&s, talk);
     hear(s.talks, "all others are told", ":%s QUIT ...", s.deaf->nick);
     talk(&s);
     say(s.talks, "NAMES %s", s.channel);
@@ -155,6 +170,16 @@ TEST(slow, dropped, "a client that never reads is dropped, and little is kept fo
     hear_welcome(next, "the nick of who was dropped is free, and what waited for that one is gone");
     enter(next, s.channel);
     hear(s.listens, "it joins", ":%s JOIN %s", next->nick, s.channel);
+}
+
+TEST(slow, private, "a client that never reads what is said to it alone is dropped, too")
+{
+    struct random r = random_from_test();
+    struct scene s = scene_make(&r);
+    talk_until_dropped(&s, talk_in_private);
+    endpoint_discard(s.deaf->e);
+    endpoint_hold(s.deaf->e, false);
+    endpoint_wait_end(s.deaf->e, "the connection of a client that is dropped is closed");
 }
 
 /* One that asks for much and has not read it; all that it has said was served. Returns how often.
