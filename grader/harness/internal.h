@@ -219,6 +219,10 @@ void output_release(struct output *o);
 struct endpoint *endpoint_add(enum endpoint_kind kind, int fd, const char *name);
 bool net_accept_all(struct endpoint *listener); /* true when anybody came */
 bool net_read_datagrams(struct endpoint *e);    /* true when any came */
+/* Bytes have been sent to us that have not come, though we read: the system's own threads and
+ * timers (a window that has opened, a segment that is sent again) bring them without any task of
+ * the test. */
+bool net_is_under_way(void);
 void endpoints_close(void);
 
 /* ---- tools.c ---- */

@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
@@ -16,7 +17,13 @@
 #include "harness/test.h"
 #include "support/ipv6.h"
 
-enum { BACKLOG = 1024, DATAGRAM_MAX = 65536, DATAGRAMS_KEPT = 16 << 20, A_ROUND = 64 };
+enum {
+    BACKLOG = 1024,
+    DATAGRAM_MAX = 65536,
+    DATAGRAMS_KEPT = 16 << 20,
+    A_ROUND = 64,
+    PORTS = 1 << 16
+};
 
 /* ---- addresses ---- */
 
@@ -172,6 +179,42 @@ bool net_is_acknowledged(const struct endpoint *e)
 {
     int unsent = 0;
     return e->in.first == NULL && ioctl(e->fd, SIOCOUTQ, &unsent) == 0 && unsent == 0;
+}
+
+/* ---- under way ---- */
+
+/* The ports at which we read whatever comes: [port]. false: at none. */
+static bool reading_ports(bool *reading)
+{
+    bool any = false;
+    memset(reading, 0, PORTS * sizeof *reading);
+    for (const struct endpoint *e = harness.endpoints; e != NULL; e = e->next)
+        if (e->out.shared && e->fd >= 0 && output_is_watched(&e->out))
+            reading[e->port] = any = true;
+    return any;
+}
+
+/* proc_net_tcp(5): "0: 0100007F:07E8 0100007F:9C40 01 TX:RX ...", in hexadecimal. */
+static bool sends_to(const char *path, const bool *reading)
+{
+    char line[512];
+    bool found = false;
+    FILE *f = fopen(path, "re");
+    while (f != NULL && !found && fgets(line, sizeof line, f) != NULL) {
+        unsigned port, waiting;
+        found = sscanf(line, " %*d: %*[0-9A-F]:%*x %*[0-9A-F]:%x %*x %x:", &port, &waiting) == 2 &&
+                port < PORTS && reading[port] && waiting > 0;
+    }
+    if (f != NULL)
+        fclose(f);
+    return found;
+}
+
+bool net_is_under_way(void)
+{
+    static bool reading[PORTS];
+    return reading_ports(reading) && (sends_to("/proc/thread-self/net/tcp", reading) ||
+                                      sends_to("/proc/thread-self/net/tcp6", reading));
 }
 
 /* ---- listeners ---- */

@@ -3,7 +3,8 @@
  *
  * Between two polls that moved nothing it looks at the tasks of the test. When all of them are
  * asleep and none has run since the look before, for long enough, nobody is left who could wake
- * anybody: stuck. A loaded machine can't bring that about: a task that wants to run is not asleep.
+ * anybody: stuck. A loaded machine can't bring that about: a task that wants to run is not asleep,
+ * and what a connection has still to bring is looked for as well.
  */
 #include <limits.h>
 #include <string.h>
@@ -117,6 +118,10 @@ static enum waited wait_for(bool (*done)(void *), void *context, const char *wha
             enough_ms = NOBODY_MS;
         if (quiet_ns < ms(enough_ms))
             continue;
+        if (net_is_under_way()) {
+            quiet.asleep = false;
+            continue;
+        }
         /* Once more, for what came while we looked. */
         if (pump(0))
             continue;

@@ -175,6 +175,18 @@ Test(endpoint, silence_is_seen_without_a_clock)
     assert_says(board->got, "speak");
 }
 
+static void under_way(void)
+{
+    struct endpoint *e = net_connect(AF_INET, port_of(speak("later", NULL)), "client");
+    harness_stuck_after(20);
+    says(e, "later");
+}
+
+Test(endpoint, what_the_system_has_still_to_bring_is_waited_for)
+{
+    assert_verdict(scenario(under_way), BOARD_PASSED);
+}
+
 static void many(void)
 {
     enum { CLIENTS = 400 };

@@ -7,12 +7,15 @@
  *                       or "reset"
  *   speak datagrams     prints "listening on PORT" and sends each datagram back, twice
  *   speak fifo IN OUT   copies from one FIFO to the other until the end
+ *   speak later         listens and prints "listening on PORT"; sends "later" to the first who
+ *                       connects, so that the system keeps it for 200 ms (TCP_CORK), and sleeps
  *   speak nothing       listens, prints "listening on PORT", and accepts nobody
  */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,6 +67,15 @@ static void echo(void)
     }
 }
 
+static void later(void)
+{
+    int fd = accept(bound(SOCK_STREAM), NULL, NULL), on = 1;
+    if (fd < 0 || setsockopt(fd, IPPROTO_TCP, TCP_CORK, &on, sizeof on) != 0 ||
+        write(fd, "later\n", 6) != 6)
+        fail("later");
+    pause();
+}
+
 static void connect_to(int port)
 {
     char line[256];
@@ -98,6 +110,8 @@ int main(int argc, char **argv)
 {
     if (argc == 2 && strcmp(argv[1], "echo") == 0)
         echo();
+    else if (argc == 2 && strcmp(argv[1], "later") == 0)
+        later();
     else if (argc == 3 && strcmp(argv[1], "connect") == 0)
         connect_to(atoi(argv[2]));
     else if (argc == 2 && strcmp(argv[1], "datagrams") == 0)
