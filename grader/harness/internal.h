@@ -73,6 +73,21 @@ struct output {
     uint64_t pattern_seed, pattern_offset;
 };
 
+/* What one process has written of what several write: reports.c. */
+struct report {
+    struct report *next;
+    pid_t pid; /* 0: of a process that is not in our namespace */
+    struct strbuf bytes;
+};
+
+struct reports {
+    int fd;     /* our end, -1: none, or all writers have ended */
+    pid_t only; /* keep what this one writes; 0: of all */
+    struct report *first;
+    size_t bytes; /* of all */
+    bool cut;     /* some were too many and are not kept */
+};
+
 struct given {
     int target, source;
 };
@@ -111,8 +126,8 @@ struct program {
     int orphans;
 
     struct input in;
-    struct output out[3];   /* [1] and [2] */
-    struct output xml, log; /* valgrind's */
+    struct output out[3];    /* [1] and [2] */
+    struct reports xml, log; /* valgrind's */
 };
 
 /* What the suite itself holds of an IPC object: endpoint.h. */
@@ -252,6 +267,12 @@ bool status_is_crash(int status);
 
 void refused_watch(int listener); /* takes the descriptor */
 void refused_stop(void);
+
+/* ---- reports.c ---- */
+
+int reports_open(struct reports *r); /* the end to write to, the caller's */
+bool reports_drain(struct reports *r);
+void reports_release(struct reports *r);
 
 /* ---- memcheck.c ---- */
 

@@ -1,10 +1,11 @@
 /*
  * memcheck.c - valgrind's command line, its channels, and its findings.
  *
- * XML and log come over two pipes whose writing ends stand above the soft limit of descriptors:
+ * XML and log come over two sockets whose writing ends stand above the soft limit of descriptors:
  * valgrind keeps everything from there on for itself and refuses it to the program under test. It
- * forgets dup2(2)'s source; but what has been written to a pipe can't be taken back, and the parser
- * refuses all by which added bytes could hide what comes after them. The pump drains the pipes.
+ * forgets dup2(2)'s source; but what has been written can't be taken back, and the parser refuses
+ * all by which added bytes could hide what comes after them. The pump drains the sockets, and keeps
+ * apart what each process has written (reports.c): a child has the rest of a document of its own.
  */
 #include "harness/memcheck.h"
 
@@ -66,7 +67,7 @@ size_t memcheck_argv(const struct program *p, int xml_fd, int log_fd, const char
         "--show-leak-kinds=definite",
         "--errors-for-leak-kinds=definite",
         "--track-fds=yes",
-        "--child-silent-after-fork=yes",
+        "--child-silent-after-fork=no",
         "--trace-children=no",
         "--vgdb=no",             /* no FIFOs in /tmp */
         "--read-inline-info=no", /* a seventh of the time of a short run */
@@ -97,7 +98,8 @@ struct xml {
     const char *refused; /* why we stopped reading */
     bool root_ended;
     bool in_error, in_stack, have_place;
-    int stacks; /* of this error */
+    int stacks;    /* of this error */
+    bool of_child; /* a forked process's */
     char text[TEXT_MAX];
     size_t text_len;
     char kind[64], what[TEXT_MAX], leaked[32];
@@ -208,6 +210,15 @@ static void add_clean(cJSON *item, const char *key, const char *value)
     strbuf_release(&s);
 }
 
+static bool is_there(const cJSON *findings, const cJSON *item)
+{
+    const cJSON *f;
+    cJSON_ArrayForEach (f, findings)
+        if (cJSON_Compare(f, item, true))
+            return true;
+    return false;
+}
+
 static cJSON *finding_add(cJSON *findings, const char *kind, const char *function, const char *file,
                           const char *line, long long bytes, const char *what)
 {
@@ -224,6 +235,29 @@ static cJSON *finding_add(cJSON *findings, const char *kind, const char *functio
     return item;
 }
 
+/*
+ * Of a child, what it did wrong counts, and once where several did the same. What it has lost goes
+ * with its end, and is often nothing but what its parent had and it has no use for.
+ */
+static void xml_error_of_child(struct xml *x)
+{
+    static const char where[] = " (in a process that it has forked)";
+    struct xml one = *x;
+    if (strncmp(x->kind, "Leak_", 5) == 0)
+        return;
+    one.findings = cJSON_CreateArray();
+    snprintf(one.what, sizeof one.what, "%.*s%s", (int)(sizeof one.what - sizeof where), x->what,
+             where);
+    finding_add(one.findings, one.kind, one.place.function, one.place.file, one.place.line, 0,
+                one.what);
+    cJSON *item = cJSON_DetachItemFromArray(one.findings, 0);
+    if (is_there(x->findings, item) || cJSON_GetArraySize(x->findings) >= FINDINGS_MAX)
+        cJSON_Delete(item);
+    else
+        json_append(x->findings, item);
+    cJSON_Delete(one.findings);
+}
+
 static void xml_error_ends(struct xml *x)
 {
     long long bytes = strtoll(x->leaked, NULL, 10);
@@ -232,9 +266,12 @@ static void xml_error_ends(struct xml *x)
         *record = '\0';
     if (bytes < 0 || bytes > (1LL << 40))
         bytes = 0;
-    finding_add(x->findings, x->kind, x->place.function, x->place.file, x->place.line, bytes,
-                x->what);
     x->in_error = false;
+    if (x->of_child)
+        xml_error_of_child(x);
+    else
+        finding_add(x->findings, x->kind, x->place.function, x->place.file, x->place.line, bytes,
+                    x->what);
 }
 
 static void XMLCALL xml_end(void *context, const XML_Char *name)
@@ -343,34 +380,74 @@ static void parse_log(cJSON *findings, const char *log, size_t len)
     }
 }
 
+static void xml_begin(struct xml *x, cJSON *findings)
+{
+    *x = (struct xml){.findings = findings, .parser = XML_ParserCreate("UTF-8")};
+    if (x->parser == NULL || x->findings == NULL)
+        out_of_memory();
+    XML_SetUserData(x->parser, x);
+    XML_SetElementHandler(x->parser, xml_start, xml_end);
+    XML_SetCharacterDataHandler(x->parser, xml_characters);
+    XML_SetStartDoctypeDeclHandler(x->parser, xml_doctype);
+    XML_SetEntityDeclHandler(x->parser, xml_entity);
+    XML_SetCommentHandler(x->parser, xml_comment);
+    XML_SetStartCdataSectionHandler(x->parser, xml_cdata);
+    XML_SetProcessingInstructionHandler(x->parser, xml_instruction);
+}
+
+static bool xml_parse(struct xml *x, const char *bytes, size_t len, bool is_all)
+{
+    return len <= INT32_MAX && XML_Parse(x->parser, bytes, (int)len, is_all) == XML_STATUS_OK;
+}
+
+static void xml_refused(const struct xml *x, const char *what, struct error *err)
+{
+    error_set(err, FAULT_SUBMISSION, "valgrind's report%s is not whole%s%s", what,
+              x->refused != NULL ? ": " : "", x->refused != NULL ? x->refused : "");
+}
+
 cJSON *memcheck_parse(const char *xml, size_t xml_len, const char *log, size_t log_len,
                       struct error *err)
 {
-    struct xml x = {.findings = cJSON_CreateArray()};
-    x.parser = XML_ParserCreate("UTF-8");
-    if (x.parser == NULL || x.findings == NULL)
-        out_of_memory();
-    XML_SetUserData(x.parser, &x);
-    XML_SetElementHandler(x.parser, xml_start, xml_end);
-    XML_SetCharacterDataHandler(x.parser, xml_characters);
-    XML_SetStartDoctypeDeclHandler(x.parser, xml_doctype);
-    XML_SetEntityDeclHandler(x.parser, xml_entity);
-    XML_SetCommentHandler(x.parser, xml_comment);
-    XML_SetStartCdataSectionHandler(x.parser, xml_cdata);
-    XML_SetProcessingInstructionHandler(x.parser, xml_instruction);
-    bool parsed =
-        xml_len <= INT32_MAX && XML_Parse(x.parser, xml, (int)xml_len, 1) == XML_STATUS_OK;
-    if (!parsed || !x.root_ended)
-        error_set(err, FAULT_SUBMISSION, "valgrind's report is not whole%s%s",
-                  x.refused != NULL ? ": " : "", x.refused != NULL ? x.refused : "");
+    struct xml x;
+    xml_begin(&x, cJSON_CreateArray());
+    bool whole = xml_parse(&x, xml, xml_len, true) && x.root_ended;
     XML_ParserFree(x.parser);
-    if (!parsed || !x.root_ended) {
+    if (!whole) {
+        xml_refused(&x, "", err);
         cJSON_Delete(x.findings);
         return NULL;
     }
     if (log != NULL)
         parse_log(x.findings, log, log_len);
     return x.findings;
+}
+
+/* What stands where a child was killed: between two elements, or in the middle of a tag; in no
+ * comment and the like, in which all that comes after it would be hidden. */
+static bool ends_in_order(struct xml *x, const char *rest, size_t before)
+{
+    if (x->root_ended)
+        return true;
+    xml_parse(x, "", 0, true);
+    if (XML_GetErrorCode(x->parser) != XML_ERROR_UNCLOSED_TOKEN)
+        return x->refused == NULL;
+    const char *token = rest + XML_GetCurrentByteIndex(x->parser) - before;
+    return token[0] == '<' && token[1] != '!' && token[1] != '?';
+}
+
+int memcheck_parse_child(cJSON *findings, const char *xml, size_t xml_len, struct error *err)
+{
+    static const char begin[] = "<valgrindoutput>"; /* its parent has written it */
+    struct xml x;
+    xml_begin(&x, findings);
+    x.of_child = true;
+    bool ok = xml_parse(&x, begin, sizeof begin - 1, false) && xml_parse(&x, xml, xml_len, false) &&
+              ends_in_order(&x, xml, sizeof begin - 1);
+    XML_ParserFree(x.parser);
+    if (!ok)
+        xml_refused(&x, " on a process that it has forked", err);
+    return ok ? 0 : -1;
 }
 
 /* ---- the expectation ---- */
@@ -447,6 +524,40 @@ static bool speaks_to_valgrind(const struct program *p)
     return found;
 }
 
+static bool all_is_told(void *context)
+{
+    const struct program *p = context;
+    return p->xml.fd < 0 && p->log.fd < 0;
+}
+
+static const struct strbuf *report_by(const struct reports *all, pid_t pid)
+{
+    static const struct strbuf nothing = STRBUF_INIT;
+    const struct report *r = all->first;
+    while (r != NULL && r->pid != pid)
+        r = r->next;
+    return r != NULL ? &r->bytes : &nothing;
+}
+
+/* NULL and `err`: what it and its children did is not all known. */
+static cJSON *findings_of(const struct program *p, struct error *err)
+{
+    const struct strbuf *xml = report_by(&p->xml, p->pid), *log = report_by(&p->log, p->pid);
+    if (p->xml.cut || p->log.cut) {
+        error_set(err, FAULT_SUBMISSION, "valgrind's report is too long");
+        return NULL;
+    }
+    cJSON *findings = memcheck_parse(xml->text, xml->len, log->text, log->len, err);
+    for (const struct report *r = p->xml.first; r != NULL && findings != NULL; r = r->next) {
+        if (r->pid == p->pid ||
+            memcheck_parse_child(findings, r->bytes.text, r->bytes.len, err) == 0)
+            continue;
+        cJSON_Delete(findings);
+        findings = NULL;
+    }
+    return findings;
+}
+
 void expect_memory_clean(struct program *p)
 {
     const char *expected = text("%s uses memory and descriptors without an error, and gives back "
@@ -459,16 +570,10 @@ void expect_memory_clean(struct program *p)
                   text("%s has requests to valgrind in it (valgrind.h), by which it could "
                        "hide what valgrind finds: take them out of what you submit",
                        p->name));
-    /* The last of the report; bounded, since what the program left behind may write for ever. */
-    for (int i = 0; i < 64 && pump(0); i++)
-        ;
+    /* The last of the reports, its children's too, as far as they end. */
+    wait_until_or_stuck(all_is_told, p, "valgrind's report is whole");
     struct error err = ERROR_INIT;
-    bool whole = p->xml.total <= p->xml.kept.len && p->log.total <= p->log.kept.len;
-    cJSON *findings = whole ? memcheck_parse(p->xml.kept.text, p->xml.kept.len, p->log.kept.text,
-                                             p->log.kept.len, &err)
-                            : NULL;
-    if (!whole)
-        error_set(&err, FAULT_SUBMISSION, "valgrind's report is too long");
+    cJSON *findings = findings_of(p, &err);
     if (findings == NULL)
         test_fail(expected,
                   text("%s: %s (%s)", err.text,

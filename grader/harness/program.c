@@ -560,12 +560,9 @@ void program_start(struct program *p)
     start_argv(s, p);
     if (p->memcheck) {
         long base = program_descriptors(p);
-        int ends[2];
         for (int i = 0; i < 2; i++) {
-            make_pipe(ends, 0);
-            stream_open_output(p, i == 0 ? &p->xml : &p->log, ends[0]);
-            theirs[3 + i] = ends[1];
-            start_want(s, (int)base + i, ends[1]);
+            theirs[3 + i] = reports_open(i == 0 ? &p->xml : &p->log);
+            start_want(s, (int)base + i, theirs[3 + i]);
         }
     }
     if (pipe2(exec_pipe, O_CLOEXEC) != 0)
@@ -581,6 +578,7 @@ void program_start(struct program *p)
         p->started = false;
         test_broken("can't fork: %s", strerror(errno));
     }
+    p->log.only = p->pid; /* of descriptors: a child's are its parent's */
     for (int i = 0; i < 5; i++)
         if (theirs[i] >= 0)
             close(theirs[i]);

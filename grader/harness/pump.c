@@ -8,10 +8,11 @@
 
 enum { SHORT_POLL_MS = 5, WATCHED_MAX = 4096, WATCHED_A_PROGRAM = 6, WATCHED_AN_ENDPOINT = 2 };
 
-/* One of the four, and what is behind the descriptor. */
+/* One of the five, and what is behind the descriptor. */
 struct watched {
     struct input *input;
     struct output *output;
+    struct reports *reports;
     struct endpoint *arrivals; /* a listener, or a socket of datagrams */
     bool is_end;
 };
@@ -38,6 +39,12 @@ static void watch_output(struct output *o)
         watch(o->fd, POLLIN, (struct watched){.output = o});
 }
 
+static void watch_reports(struct reports *r)
+{
+    if (r->fd >= 0)
+        watch(r->fd, POLLIN, (struct watched){.reports = r});
+}
+
 static void watch_programs(int *timeout_ms)
 {
     for (struct program *p = harness.programs; p != NULL; p = p->next) {
@@ -46,8 +53,8 @@ static void watch_programs(int *timeout_ms)
         watch_input(&p->in);
         watch_output(&p->out[1]);
         watch_output(&p->out[2]);
-        watch_output(&p->xml);
-        watch_output(&p->log);
+        watch_reports(&p->xml);
+        watch_reports(&p->log);
         if (p->ended)
             continue;
         if (p->pidfd >= 0)
@@ -78,6 +85,8 @@ static bool move(const struct watched *w, short events)
 {
     if (w->output != NULL)
         return output_drain(w->output);
+    if (w->reports != NULL)
+        return reports_drain(w->reports);
     if (w->arrivals != NULL)
         return arrived(w->arrivals);
     if (w->input == NULL)

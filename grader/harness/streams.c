@@ -33,8 +33,8 @@ void streams_close(struct program *p)
     close_fd(&p->in.fd);
     output_release(&p->out[1]);
     output_release(&p->out[2]);
-    output_release(&p->xml);
-    output_release(&p->log);
+    reports_release(&p->xml);
+    reports_release(&p->log);
     close_fd(&p->pidfd);
 }
 

@@ -1055,6 +1055,7 @@ Test(harness, finds_what_valgrind_finds)
         {"write", "writes memory that is not its own", "(misbehave.c:"},
         {"uninitialised", "decides by a value that was never set", "(misbehave.c:"},
         {"descriptor", "leaves a descriptor open", "descriptor 3 was opened"},
+        {"children", "writes memory that is not its own", "that it has forked), in "},
         {"exec", "valgrind's report is not whole", "exec"},
         {"kill", "valgrind's report is not whole", "signal 9"},
     };
@@ -1064,6 +1065,7 @@ Test(harness, finds_what_valgrind_finds)
         cr_assert_eq(atomic_load(&b->verdict), BOARD_FAILED, "%s", memory_kind);
         assert_says(b->got, kinds[i][1]);
         assert_says(b->got, kinds[i][2]);
+        cr_assert_null(strchr(b->got, '\n'), "%s is one finding: %s", memory_kind, b->got);
     }
 }
 

@@ -63,6 +63,42 @@ Test(memcheck, takes_no_report_that_is_cut_off)
     }
 }
 
+#define WRITE                                                                                      \
+    "<error>\n  <kind>InvalidWrite</kind>\n  <what>Invalid write of size 1</what>\n"               \
+    "  <stack>\n    <frame>\n      <obj>/grader/programs/calcd</obj>\n      <fn>serve</fn>\n"      \
+    "      <file>calcd.c</file>\n      <line>17</line>\n    </frame>\n  </stack>\n</error>\n"
+
+Test(memcheck, counts_what_a_child_does_wrong_as_far_as_it_lived)
+{
+    static const char *const rests[] = {WRITE TAIL, WRITE LEAK TAIL, WRITE, WRITE WRITE "<error>",
+                                        LEAK WRITE WRITE "<err"};
+    cJSON *findings = parse(HEAD TAIL, NULL);
+    for (size_t i = 0; i < sizeof rests / sizeof rests[0]; i++) {
+        struct error err = ERROR_INIT;
+        cr_assert_eq(memcheck_parse_child(findings, rests[i], strlen(rests[i]), &err), 0, "%zu", i);
+        cr_assert_eq(cJSON_GetArraySize(findings), 1, "%zu", i);
+    }
+    const cJSON *f = cJSON_GetArrayItem(findings, 0);
+    cr_assert_str_eq(json_string_or(f, "function", ""), "serve");
+    cr_assert_str_eq(json_string_or(f, "text", ""),
+                     "Invalid write of size 1 (in a process that it has forked)");
+    cJSON_Delete(findings);
+}
+
+Test(memcheck, takes_no_child_in_which_something_could_hide)
+{
+    static const char *const hostile[] = {"<!-- " WRITE, "<![CDATA[" WRITE, TAIL WRITE,
+                                          "<?x?>",       "</error>" WRITE,  "<error>" WRITE};
+    cJSON *findings = parse(HEAD TAIL, NULL);
+    for (size_t i = 0; i < sizeof hostile / sizeof hostile[0]; i++) {
+        struct error err = ERROR_INIT;
+        cr_assert_eq(memcheck_parse_child(findings, hostile[i], strlen(hostile[i]), &err), -1,
+                     "%zu", i);
+        cr_assert_eq(err.fault, FAULT_SUBMISSION);
+    }
+    cJSON_Delete(findings);
+}
+
 Test(memcheck, takes_no_report_in_which_something_could_hide)
 {
     static const char *const hostile[] = {

@@ -343,7 +343,15 @@ static int memory(const char *what)
         pause();
     } else if (strcmp(what, "crash") == 0)
         raise(SIGSEGV);
-    else if (strcmp(what, "child") == 0) {
+    else if (strcmp(what, "children") == 0) { /* all wrong in the same way; the last is killed */
+        for (int i = 0; i < 5; i++)
+            if (fork() == 0) {
+                ((volatile char *)block)[40] = 1;
+                _exit(i < 4 ? 0 : kill(getpid(), SIGKILL));
+            }
+        while (wait(NULL) > 0)
+            continue;
+    } else if (strcmp(what, "child") == 0) {
         if (fork() == 0) {
             block = malloc(77);
             block = NULL;
