@@ -105,6 +105,20 @@ TEST(client, xid, "the xid is random")
                 xid[CALLS - 1]));
 }
 
+static void right(struct endpoint *server, const char *words)
+{
+    struct program *p = calc("-t 60000", server, words);
+    struct wire call, reply;
+    struct endpoint *e = net_accept(
+        server, text("calc calls, since '%s' is right usage: numbers may begin with zeros", words));
+    static const char expected[] = "calc sends its call as one record";
+    if (!record_read(e, &call, expected))
+        test_fail(expected, "the connection ended before a whole record had come");
+    reply = reply_value(get_u32(call.bytes), 3);
+    record_send(e, &reply);
+    expect_printed(p, "3\n", "the value of the reply");
+}
+
 TEST(client, usage, "wrong usage is found before anybody is called")
 {
     struct endpoint *server = our_listener();
@@ -137,6 +151,7 @@ TEST(client, usage, "wrong usage is found before anybody is called")
     expect_usage("calc 127.0.0.1 x add 1 2", "the port is no number");
     expect_usage("calc 127.0.0.1 65536 add 1 2", "there is no such port");
     expect_usage("calc 127.0.0.1 -1 add 1 2", "there is no such port");
+    expect_usage("calc 127.0.0.1 0 add 1 2", "there is no such port");
     expect_usage(text("calc -x 127.0.0.1 %d add 1 2", port), "there is no such option");
     expect_usage(text("calc -t x 127.0.0.1 %d add 1 2", port), "the time is no number");
     expect_usage(text("calc -t -5 127.0.0.1 %d add 1 2", port), "a time is not negative");
@@ -145,5 +160,6 @@ TEST(client, usage, "wrong usage is found before anybody is called")
     for (int i = 0; i < VECTOR_MAX; i++)
         many = text("%s 1", many);
     expect_usage(text("calc 127.0.0.1 %d %s", port, many), "1,025 numbers");
-    answer_with_value(server, calc("-t 60000", server, "add 01 -0"), 3, "3\n");
+    right(server, "add 01 -0");
+    right(server, "add 00000000000000000000000000000001 -00000000000000000000002");
 }

@@ -135,6 +135,22 @@ static void null_of(struct server *s, struct endpoint *e, size_t size, size_t pi
     expect_still_running(s->p, "calcd goes on serving");
 }
 
+/* The same in fragments of one byte: five times as many bytes come as the record has. */
+static void null_of_single_bytes(struct endpoint *e)
+{
+    struct wire call = call_null(1), want;
+    answer_to(call.bytes, call.len, NULL, &want);
+    for (size_t i = 0; i < RECORD_MAX; i++) {
+        struct wire m = {.len = 0};
+        put_u32(&m, mark(i + 1 == RECORD_MAX, 1));
+        memcpy(stream + 5 * i, m.bytes, m.len);
+        stream[5 * i + m.len] = i < call.len ? call.bytes[i] : 0;
+    }
+    endpoint_queue(e, stream, (size_t)5 * RECORD_MAX);
+    expect_record(e, &want, "the reply to a call of 65536 bytes in fragments of one byte");
+    memset(stream, 0, sizeof stream);
+}
+
 TEST(record, too_long, "65,536 bytes are a record; a mark that announces more ends the connection")
 {
     struct server s = calcd("");
@@ -145,6 +161,7 @@ TEST(record, too_long, "65,536 bytes are a record; a mark that announces more en
     null_of(&s, e, RECORD_MAX, RECORD_MAX);
     null_of(&s, e, RECORD_MAX, 1000);
     null_of(&s, e, RECORD_MAX - 1, 50000);
+    null_of_single_bytes(e);
     for (size_t i = 0; i < 2 * (sizeof announced / sizeof *announced); i++) {
         const uint32_t *a = announced[i / 2];
         struct endpoint *bad = connection(&s, "a client of too long a record");

@@ -187,6 +187,21 @@ TEST(reject, credentials, "credentials and verifiers of any flavour, up to 400 b
             &s, e, &w,
             text("%s that claims %u bytes", i % 2 ? "a credential" : "a verifier", claims[i / 2]));
     }
+    for (uint32_t len = 1; len < 8; len++) { /* NULL: nothing stands behind the padding */
+        for (uint32_t missing = len % 4 == 0 ? 0 : 1; missing <= (4 - len % 4) % 4; missing++) {
+            struct wire w = call_null((uint32_t)random_u64(&r));
+            w.len = HEADER - 8;
+            put_auth(&w, 1, "12345678", len);
+            w.len -= missing;
+            if (missing == 0)
+                expect_called(e, &w, NULL);
+            else
+                e = no_call(
+                    &s, e, &w,
+                    text("a header that ends in the padding of its verifier of %u bytes is no call",
+                         len));
+        }
+    }
     struct wire call = call_as(&r, 8, 8);
     expect_called(e, &call, NULL);
 }

@@ -119,6 +119,13 @@ TEST(once, key, "address and port, xid and procedure are what a call is known by
     expect_executed(a, &s, &other, &total, other_xid);
     other = call_null(xid);
     expect_executed(a, &s, &other, NULL, "it calls another procedure");
+    const uint32_t edges[] = {0, UINT32_MAX}; /* are xids, too */
+    for (size_t i = 0; i < sizeof edges / sizeof *edges; i++) {
+        other = call_accumulate(edges[i], between(&r, 1, 1000));
+        first(a, &s, &other, &total, &added, other_xid);
+        again(a, &s, &other, &added,
+              text("the same reply to a call that is repeated, with the xid %08x", edges[i]));
+    }
     again(a, &s, &call, &reply, "the same reply to a call that is repeated after others");
     /* An error is a result, too: repeated when it would be none any more. */
     struct wire up = call_accumulate(xid + 1, INT64_MAX), overflow;
@@ -250,10 +257,38 @@ static const char *bounded_what(const struct wire *replies, size_t come, void *c
     return "each of many different calls over UDP is answered";
 }
 
-TEST(once, bounded, "what is remembered is bounded")
+/* A batch of calls, all from one port, and what they were answered at first. */
+struct batch {
+    uint32_t xid; /* of the first */
+    struct wire want[BULK_MAX];
+};
+
+/* Its calls again, with other arguments: so that from memory is not what an execution gives. */
+static void batch_again(const struct batch *first, struct bulk *b, struct random *r)
 {
-    enum { WARM = 2000, CALLS = 60000, LIMIT_KB = 5 * MIB_KB / 2 };
+    static const char expected[] =
+        "the reply that it had, to a call over UDP that is repeated (with other arguments) and is "
+        "one of the last 1,024, of tens of thousands from this port";
     static struct wire replies[BULK_MAX];
+    for (int i = 0; i < BULK_MAX; i++) {
+        struct wire call = call_two(first->xid + (uint32_t)i, MUL, i + 1, between(r, 1001, 2000));
+        bulk_send(b, &call);
+    }
+    bulk_collect(b, replies, BULK_MAX, bounded_what, NULL);
+    for (int i = 0; i < BULK_MAX; i++) {
+        uint32_t which = get_u32(replies[i].bytes) - first->xid;
+        EXPECT(which < BULK_MAX, expected, "another xid");
+        expect_reply(&replies[i], &first->want[which], expected);
+    }
+}
+
+TEST(once, bounded, "what is remembered is bounded, and the last 1,024 calls always are")
+{
+    /* One batch in so many is called again before the next one is kept, so at no moment all that
+     * was remembered can be lost unseen. 15 batches and the NULL calls behind them are 975. */
+    enum { WARM = 2000, CALLS = 60000, LIMIT_KB = 5 * MIB_KB / 2, BACK = 14 };
+    static struct wire replies[BULK_MAX];
+    static struct batch kept;
     struct random r = random_from_test();
     struct server s = calcd("");
     struct bulk *b = bulk_open(&s);
@@ -274,6 +309,12 @@ TEST(once, bounded, "what is remembered is bounded")
             uint32_t which = get_u32(replies[i].bytes) - xid;
             EXPECT(which < BULK_MAX, "a reply to one of the calls", "another xid");
             expect_reply(&replies[i], &want[which], "the reply to one of many calls over UDP");
+        }
+        if (xid / BULK_MAX % BACK == 0) {
+            if (xid > 0)
+                batch_again(&kept, b, &r);
+            kept.xid = xid;
+            memcpy(kept.want, want, sizeof want);
         }
         xid += BULK_MAX;
     }
