@@ -235,7 +235,14 @@ struct quiet {
     int woken;       /* how often all were asleep, and had run since the last look */
     int64_t begun;
     bool busy, polls;
+    double work; /* seconds of processor time that are not too much */
 };
+
+/* Under valgrind a fork or the end of a process alone may take as much as half a second. */
+static double little_work(const struct program *p)
+{
+    return p->memcheck ? 3 : 0.5;
+}
 
 static double cpu_of_all(pid_t root)
 {
@@ -269,8 +276,7 @@ static bool is_quiet(void *context)
         q->cpu_from = cpu;
         q->begun = time;
     }
-    /* Under valgrind a fork or the end of a process alone may take as much as half a second. */
-    q->busy = cpu - q->cpu_from > (q->p->memcheck ? 3 : 0.5);
+    q->busy = cpu - q->cpu_from > q->work;
     q->polls = q->woken > 100 && time - q->begun > 2 * NS_PER_S;
     return q->busy || q->polls;
 }
@@ -300,22 +306,32 @@ void program_stop_and_continue(struct program *p)
     program_signal(p, SIGCONT);
 }
 
-void wait_quiet(struct program *p, const char *what)
+static void wait_quiet_or_end_after(struct program *p, double work, const char *what)
 {
-    wait_quiet_or_end(p, what);
-    if (program_has_ended(p))
-        test_fail(what, text("%s ended: %s (%s)", p->name, status_sentence(program_wait(p)),
-                             errors_shown(p)));
-}
-
-void wait_quiet_or_end(struct program *p, const char *what)
-{
-    struct quiet q = {.p = p, .cpu_from = -1};
+    struct quiet q = {.p = p, .cpu_from = -1, .work = work};
     wait_until(is_quiet, &q, what);
     if (q.busy)
         speaks_for_itself(what, "it does not come to rest: it goes on burning processor time");
     if (q.polls)
         test_fail(what, "it wakes up again and again although nothing happens");
+}
+
+void wait_quiet_after_work(struct program *p, double seconds, const char *what)
+{
+    wait_quiet_or_end_after(p, seconds, what);
+    if (program_has_ended(p))
+        test_fail(what, text("%s ended: %s (%s)", p->name, status_sentence(program_wait(p)),
+                             errors_shown(p)));
+}
+
+void wait_quiet(struct program *p, const char *what)
+{
+    wait_quiet_after_work(p, little_work(p), what);
+}
+
+void wait_quiet_or_end(struct program *p, const char *what)
+{
+    wait_quiet_or_end_after(p, little_work(p), what);
 }
 
 struct moment {

@@ -77,7 +77,10 @@ void expect_status(struct program *p, int status, const char *why);
 /* Waits until `p` with all its descendants sleeps and goes on sleeping: it neither spins nor polls;
  * fails when it ended instead. */
 void wait_quiet(struct program *p, const char *what);
-/* The same, or until `p` has ended. */
+/* The same for a program that may have much to do before: only after so many seconds of processor
+ * time it is taken for one that spins. */
+void wait_quiet_after_work(struct program *p, double seconds, const char *what);
+/* wait_quiet(), or until `p` has ended. */
 void wait_quiet_or_end(struct program *p, const char *what);
 /* SIGSTOP, and waits until all its threads are stopped: one that is not there yet still takes what
  * it waits for. SIGCONT by program_signal(). */
