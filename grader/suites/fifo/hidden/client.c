@@ -240,6 +240,14 @@ TEST(client, too_long, "a request of PIPE_BUF bytes is sent, a longer one is not
     p = run("client", "-t", "60000", dir, "COUNT", letters(&r, 100000), NULL);
     expect_failure(p, "the request would be much longer than PIPE_BUF");
     expect_nothing_asked(d, "it is too long");
+    p = run("client", "-t", "60000", dir, letters(&r, 5000), NULL);
+    expect_failure(p, "the request would be longer than PIPE_BUF, by its operation alone");
+    expect_nothing_asked(d, "it is too long");
+    const char *op = letters(&r, 1000);
+    p = run("client", "-t", "60000", dir, op, "x", NULL);
+    struct request odd = expect_request(d, p, "1", op, "x", "an operation is sent as it is");
+    answer(d, &odd, "ERR no");
+    expect_failure(p, "the reply was ERR");
 
     /* "PID 1 ECHO TEXT\n": how many digits its PID has is not known before. */
     int sent = 0, refused = 0;
@@ -291,6 +299,7 @@ TEST(client, usage, "wrong usage, and a newline where none can be, write nothing
     for (size_t i = 0; i < sizeof newlines / sizeof *newlines; i++) {
         struct program *p = run("client", dir, newlines[i][0], newlines[i][1], NULL);
         expect_exit_one_of(p, refused, 2);
+        expect_said(p, "\n", "a line, that there is a newline in a request");
     }
     expect_nothing_asked(d, "neither for wrong usage nor for a newline in a request");
     expect_names(dir, "requests", "the client leaves nothing");
@@ -327,12 +336,13 @@ TEST(client, several, "clients at the same time: each has a FIFO of its own")
     expect_names(dir, "requests", "each client removes its FIFO");
 
     /* DIR is a path as any other one. */
-    const char *deep = dir_make_deep(&r);
-    const char *ways[] = {text("%s/", dir), text("./%s", dir), inside(dir, "."), deep};
-    struct desk *far = desk_open(deep);
+    const char *deep = dir_make_deep(&r), *odd = text("%s/100%%s %%d", dir_make(&r));
+    folder_make(odd); /* no format, and no word */
+    const char *ways[] = {text("%s/", dir), text("./%s", dir), inside(dir, "."), deep, odd};
+    struct desk *far[] = {desk_open(deep), desk_open(odd)};
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
         struct program *one = run("client", "-t", "60000", ways[i], "ECHO", said[0], NULL);
-        struct desk *of = i == 3 ? far : d;
+        struct desk *of = i < 3 ? d : far[i - 3];
         struct request asked =
             expect_request(of, one, "1", "ECHO", said[0], "whatever the path of DIR");
         answer(of, &asked, "OK %s", back[0]);
@@ -367,6 +377,8 @@ TEST(client, waits_asleep, "a client that waits sleeps in the kernel")
     desk_fill(d, 0);
     p = run("client", "-t", "600000", dir, "ECHO", a, NULL);
     expect_idle(p, "DIR/requests is full");
+    program_stop_and_continue(p);
+    expect_idle(p, "DIR/requests is full, and it was stopped and continued");
     size_t len;
     desk_drain(d, &len);
     q = take_request(d, p, "there is room now");

@@ -94,32 +94,55 @@ TEST(deliver, one_write, "a reply is written in one write: whole, or not at all"
         fifo_close(fd);
         unlink(path);
     }
+    /* Any reply, and less room than the shortest one needs, "12 OK 1" and a newline. */
+    const char *whats[] = {"NEXT", "COUNT", "DANCE"};
+    for (size_t i = 0; i < 3 * sizeof whats / sizeof *whats; i++) {
+        const char *pid = new_pid(&r), *path = reply_of(dir, pid), *what = whats[i / 3];
+        fifo_make(path, 0600);
+        int fd = fifo_open(path, O_RDWR);
+        fifo_fill(fd, 3 + 2 * (i % 3));
+        ask(dir, "%s 12 %s", pid, what);
+        expect_served(dir, &r, "a reply to the next client");
+        wait_quiet(p, "the server waits for requests");
+        const char *bytes = fifo_drain(fd, &len);
+        EXPECT(
+            len == 0,
+            text("where there is no room for all of a reply to %s, nothing of it is written", what),
+            text("a part of it: %s", quoted(bytes, len, 60)));
+        fifo_close(fd);
+        unlink(path);
+    }
 }
 
 TEST(deliver, not_a_fifo, "the server writes into nothing but a FIFO")
 {
     struct random r = random_from_test();
     const char *dir = dir_make(&r), *names = "requests";
-    struct left before[3];
+    enum { KINDS = 4 };
+    struct left before[KINDS];
 
     struct program *p = server_start(dir);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < KINDS; i++) {
         const char *pid = new_pid(&r), *name = text("%s/reply.%s", dir, pid);
         const char *path = reply_of(dir, pid);
         if (i == 0)
             file_make(name, text("%s %s %s\n", word(&r), word(&r), word(&r)), 0644);
         else if (i == 1)
             folder_make(name);
-        else
+        else if (i == 2)
             socket_make(path);
+        else
+            fifo_make(path, 0); /* one that the server has no right to open */
         before[i] = look_at(path);
         names = text("%s reply.%s", names, pid);
         ask(dir, "%s 1 ECHO %s", pid, word(&r));
         ask(dir, "%s 2 NEXXT", pid);
-        expect_served(dir, &r, "a reply to the client after one whose reply.PID is no FIFO");
+        expect_served(dir, &r,
+                      i < 3 ? "a reply to the client after one whose reply.PID is no FIFO"
+                            : "a reply to the client after one whose reply.PID has mode 000");
     }
     wait_quiet(p, "the server waits for requests");
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < KINDS; i++)
         expect_left(&before[i], "the server writes into nothing but a FIFO");
     expect_names(dir, names, "the server makes nothing in place of a reply FIFO");
 }

@@ -13,7 +13,8 @@ TEST(input, over_long,
     const char *dir = dir_make(&r);
     const size_t lengths[] = {LINE_MAX_BYTES + 4, 5000, 2 * LINE_MAX_BYTES + 1, 20000, 100000};
     /* Where a request begins inside of it: behind what a buffer might hold. */
-    const size_t cuts[] = {LINE_MAX_BYTES - 1, LINE_MAX_BYTES, LINE_MAX_BYTES + 1, 512, 1024, 8192};
+    const size_t cuts[] = {LINE_MAX_BYTES - 1, LINE_MAX_BYTES, LINE_MAX_BYTES + 1, 512, 1024, 8192,
+                           UINT16_MAX + 1};
 
     struct program *p = server_start(dir);
     struct visitor *v = visitor_staying(dir, &r), *inner = visitor_staying(dir, &r);
@@ -29,6 +30,16 @@ TEST(input, over_long,
         ask_bytes(dir, text("%s%s%s\n", head, letters(&r, cuts[i] - strlen(head)), tail),
                   cuts[i] + strlen(tail) + 1);
         expect_served(dir, &r, "a reply to the request after a line that is too long");
+    }
+    const size_t nuls[] = {3, LINE_MAX_BYTES - 1, LINE_MAX_BYTES + 100};
+    for (size_t i = 0; i < sizeof nuls / sizeof *nuls; i++) { /* for two reasons no request */
+        const char *head = text("%s 2 ECHO ", v->pid);
+        char *line = (char *)text("%s%s\n", head, letters(&r, 5000));
+        size_t len = strlen(line);
+        line[nuls[i]] = '\0';
+        ask_bytes(dir, line, len);
+        expect_served(dir, &r,
+                      "a reply to the request after a line that is too long and has a NUL in it");
     }
     for (int i = 0; i < 3; i++) { /* the end of a long line, in pieces */
         int fd = writer_open(dir);

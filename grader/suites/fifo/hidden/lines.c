@@ -1,5 +1,7 @@
 /* Requests from a stream: every line, and every end. */
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "suites/fifo/peer/fifo.h"
 #include "support/clock.h"
@@ -10,7 +12,8 @@ TEST(lines, status, "an ERR goes to stderr, the next line is asked, and 1 is the
     const char *dir = dir_make(&r), *a = word(&r), *why = word(&r), *also = word(&r);
 
     struct desk *d = desk_open(dir);
-    for (int wrong = 0; wrong <= 3; wrong++) { /* the line that is answered with ERR; 0: none */
+    /* The line that is answered with ERR; 0: none, 4: the first and the last. */
+    for (int wrong = 0; wrong <= 4; wrong++) {
         const char *printed = "";
         struct program *p =
             run_with("DANCE\nECHO x\nSING\n", "client", "-t", "60000", dir, "-", NULL);
@@ -23,21 +26,41 @@ TEST(lines, status, "an ERR goes to stderr, the next line is asked, and 1 is the
                 old.id = text("%d", i - 1);
                 answer(d, &old, i == 2 ? "OK %s" : "ERR %s", a);
             }
-            if (i == wrong) {
-                answer(d, &q, "ERR %s %s", why, also);
+            if (i == wrong || (wrong == 4 && i != 2)) {
+                answer(d, &q, "ERR %s%d %s", why, i, also);
                 continue;
             }
             answer(d, &q, "OK %s%d", a, i);
             printed = text("%s%s%d\n", printed, a, i);
         }
         if (wrong > 0) {
-            expect_failure(p, text("the reply to line %d was ERR", wrong));
-            expect_said(p, text("%s %s", why, also), "why it was refused");
+            expect_failure(p, text("the reply to line %d was ERR", wrong < 4 ? wrong : 1));
+            for (int i = 1; i <= 3; i++)
+                if (i == wrong || (wrong == 4 && i != 2))
+                    expect_said(p, text("%s%d %s", why, i, also), "why it was refused");
         } else {
             expect_status(p, 0, "no reply was ERR");
         }
         expect_printed(p, printed, "the texts of the other replies");
     }
+
+    /* IDs of more than one digit, and of more than a byte. */
+    enum { LINES = 300, LATE_FROM = 10, LATE_TO = 12 };
+    const char *input = "", *printed = "";
+    for (int i = 1; i <= LINES; i++)
+        input = text("%sCOUNT\n", input);
+    struct program *p = run_with(input, "client", "-t", "60000", dir, "-", NULL);
+    for (int i = 1; i <= LINES; i++) {
+        struct request q = expect_request(d, p, text("%d", i), "COUNT", "", "IDs count the lines");
+        struct request old = q;
+        old.id = "1"; /* as its own one begins */
+        if (i >= LATE_FROM && i <= LATE_TO)
+            answer(d, &old, "OK %s", a);
+        answer(d, &q, "OK %d", i);
+        printed = text("%s%d\n", printed, i);
+    }
+    expect_status(p, 0, "no reply was ERR");
+    expect_printed(p, printed, "the texts of the replies");
 }
 
 TEST(lines, stops, "at the first line without an answer it is over: 3")
@@ -82,6 +105,10 @@ TEST(lines, none, "no line: 0 where there is a server, 3 where there is none")
     expect_names(dir, "", "the client leaves nothing");
     p = run_with(text("ECHO %s\n", a), "client", "-t", "60000", dir, "-", NULL);
     expect_status(p, 3, "there is no server");
+    p = run("client", "-t", "60000", dir, "-", NULL);
+    expect_status(p, 3,
+                  "there is no server: that is seen before any input is read, and this one "
+                  "gets none");
     struct desk *d = desk_open(dir);
     p = run_with("", "client", "-t", "60000", dir, "-", NULL);
     expect_status(p, 0, "there is a server, and nothing to be asked");
@@ -167,8 +194,9 @@ TEST(lines, edges, "an empty line counts, spaces stay, the last line needs no ne
     const char *dir = dir_make(&r), *a = word(&r), *b = random_text(&r, 300);
 
     struct desk *d = desk_open(dir);
-    struct program *p = run_with(text("\nECHO  %s \nECHO %%s%s\nCOUNT", a, b), "client", "-t",
-                                 "60000", dir, "-", NULL);
+    struct program *p =
+        run_with(text("\nECHO  %s \nECHO %%s%s\n  ECHO %s\nECHO \xff\r%s\r\nCOUNT", a, b, a, a),
+                 "client", "-t", "60000", dir, "-", NULL);
     struct request q = take_request(d, p, "an empty line is a request, too");
     EXPECT(strcmp(q.id, "1") == 0 && *q.op == '\0' && q.text_len == 0,
            "the request 'PID 1' without an operation", quoted(q.line, q.len, 100));
@@ -178,10 +206,14 @@ TEST(lines, edges, "an empty line counts, spaces stay, the last line needs no ne
     q = expect_request(d, p, "3", "ECHO", text("%%s%s", b), "the text has any bytes");
     const char *reply = text("3 OK %%d%s\n", b);
     answer_bytes(d, &q, reply, strlen(reply));
-    q = expect_request(d, p, "4", "COUNT", "", "the last line has no newline");
+    q = expect_request(d, p, "4", "", text(" ECHO %s", a), "spaces in front of a line stay");
+    answer(d, &q, "ERR %s", a);
+    q = expect_request(d, p, "5", "ECHO", text("\xff\r%s\r", a), "the text has any bytes");
+    answer(d, &q, "OK x");
+    q = expect_request(d, p, "6", "COUNT", "", "the last line has no newline");
     answer(d, &q, "OK 0");
     expect_failure(p, "the first reply was ERR");
-    expect_printed(p, text(" %s \n%%d%s\n0\n", a, b), "the texts of the replies as they are");
+    expect_printed(p, text(" %s \n%%d%s\nx\n0\n", a, b), "the texts of the replies as they are");
 }
 
 TEST(lines, each_request, "each request has all of the time, and what passes between them is free")
@@ -212,6 +244,19 @@ TEST(lines, each_request, "each request has all of the time, and what passes bet
     answer(d, &q, "OK %s", a);
     expect_line(p, a, "the text of the reply");
     expect_idle(p, "the next line has not come yet");
+    /* If its FIFO is there between two lines. */
+    int fd = is_fifo(reply_of(dir, q.pid)) ? fifo_open(reply_of(dir, q.pid), O_WRONLY) : -1;
+    if (fd >= 0 && write(fd, "1 OK late\n", 10) < 0)
+        suite_failed("cannot write to", reply_of(dir, q.pid));
+    if (fd >= 0)
+        fifo_close(fd);
+    expect_idle(p, "the next line has not come yet, and a late reply to the one before has");
+    program_stop_and_continue(p);
+    expect_idle(p, "the next line has not come yet, and it was stopped and continued");
+    program_send_text(p, text("ECHO %s\n", a));
+    q = expect_request(d, p, "2", "ECHO", a, "of the second line");
+    answer(d, &q, "OK %s", a);
+    expect_line(p, a, "the text of the reply");
     program_close_input(p);
     expect_status(p, 0, "each line was answered");
 }

@@ -90,9 +90,18 @@ TEST(serve, odd_operations, "what is no operation gets one line with ERR, whatev
 {
     struct random r = random_from_test();
     const char *dir = dir_make(&r), *a = word(&r);
-    const char *odd[] = {" ",      text("  %s", a),         " ECH",   text(" ECHO%s", a),
-                         " ECHOO", text(" ECHO\t%s", a),    " Upper", " NEX",
-                         " NEXT1", text(" \x80\xff %s", a), " %s%n%s"};
+    const char *odd[] = {" ",
+                         text("  %s", a),
+                         " ECH",
+                         text(" ECHO%s", a),
+                         " ECHOO",
+                         text(" ECHO\t%s", a),
+                         " ECHO\r",
+                         " Upper",
+                         " NEX",
+                         " NEXT1",
+                         text(" \x80\xff %s", a),
+                         " %s%n%s"};
 
     server_start(dir);
     struct visitor *v = visitor_staying(dir, &r);
@@ -110,6 +119,13 @@ TEST(serve, odd_operations, "what is no operation gets one line with ERR, whatev
     expect_error_reply(v, "77", text("%zu letters are no operation", strlen(much)));
     ask(dir, "%s 78 NEXT", v->pid);
     expect_reply(v, "78 OK 1", "NEXT is one: nothing before this was");
+    /* An operation that is not there is not the one before it. */
+    ask(dir, "%s 79", v->pid);
+    expect_error_reply(v, "79", "a request without an operation, after one with NEXT");
+    ask(dir, "%s 80 ", v->pid);
+    expect_error_reply(v, "80", "a request with an empty operation, after one with NEXT");
+    ask(dir, "%s 81 NEXT", v->pid);
+    expect_reply(v, "81 OK 2", "the next value: neither of these was NEXT");
 }
 
 TEST(serve, next, "NEXT counts the NEXT of one server, from 1 with each server")

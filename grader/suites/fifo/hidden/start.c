@@ -82,9 +82,11 @@ TEST(start, directory, "DIR is any folder by any path; without a folder there is
     expect_failure(p, "DIR is no folder");
     expect_names(dir, file, "a server that can't start leaves nothing");
 
-    const char *ways[] = {dir, text("%s/", dir), text("./%s", dir), inside(dir, "."), deep};
+    const char *odd = text("%s/100%%s %%d", dir_make(&r)); /* no format, and no word */
+    folder_make(odd);
+    const char *ways[] = {dir, text("%s/", dir), text("./%s", dir), inside(dir, "."), deep, odd};
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
-        const char *where = i == 4 ? deep : dir;
+        const char *where = i < 4 ? dir : ways[i];
         p = run("server", ways[i], NULL);
         server_wait(p, where);
         expect_served(where, &r, "a reply from a server, whatever the path of its DIR");

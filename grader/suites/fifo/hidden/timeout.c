@@ -1,4 +1,6 @@
 /* Never for ever: what the time covers, and what it does not. */
+#include "harness/trace.h"
+
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
@@ -58,6 +60,43 @@ static void one_time_for_both(struct desk *d, const char *said)
     }
 }
 
+/* There is room, and another client takes it before this one has written. */
+static void room_is_taken(struct random *r)
+{
+    enum { STOPS_MAX = 20, SLEEPS_MS = 100 };
+    const char *dir = dir_make(r), *said = letters(r, 3000);
+    struct trace_stop stop = {0};
+    size_t len;
+
+    struct desk *d = desk_open(dir);
+    desk_fill(d, 0);
+    struct program *p = run("client", "-t", "600000", dir, "ECHO", said, NULL);
+    wait_quiet(p, "the client waits for room");
+    if (!trace_begin(p))
+        return;
+    desk_drain(d, &len);
+    for (int i = 0; i < STOPS_MAX && !(stop.leaves && stop.result > 0); i++)
+        if (!trace_next(&stop, SLEEPS_MS))
+            break;
+    if (fifo_waiting(d->fd) == 0) /* else it has written already, in a call that waits */
+        desk_fill(d, 0);
+    trace_end();
+    wait_quiet(p, "the client waits for its reply, or again for room: there was some, and another "
+                  "one has taken it");
+    const char *line = desk_drain(d, &len);
+    if (len == 0) {
+        wait_quiet(p, "the client asks, and waits for its reply");
+        line = desk_drain(d, &len);
+    }
+    struct request q = {.id = "1"};
+    q.pid = text("%.*s", (int)strspn(line, "0123456789"), line);
+    const char *want = text("%s 1 ECHO %s\n", q.pid, said);
+    EXPECT(len == strlen(want) && memcmp(line, want, len) == 0,
+           "the request, when there is room for it at last", quoted(line, len, 100));
+    answer(d, &q, "OK");
+    expect_status(p, 0, "its reply is there");
+}
+
 TEST(timeout, full, "the time covers the wait for room, too")
 {
     struct random r = random_from_test();
@@ -84,6 +123,8 @@ TEST(timeout, full, "the time covers the wait for room, too")
     expect_printed(p, text("%s\n", b), "the text of the reply");
 
     one_time_for_both(d, a);
+    harness_stuck_after(STUCK_MS);
+    room_is_taken(&r);
 }
 
 TEST(timeout, zero, "a time of 0 does not wait, neither for room nor for a reply")

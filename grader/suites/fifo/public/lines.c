@@ -12,7 +12,14 @@ TEST(lines, one_at_a_time, "client DIR -: a request for each line, the next afte
     for (int i = 1; i <= LINES; i++) {
         said[i] = text("%s %s", word(&r), word(&r));
         back[i] = word(&r);
-        program_send_text(p, text("ECHO %s\n", said[i]));
+        if (i == 2) { /* in two pieces, as somebody types who thinks in between */
+            program_send_text(p, "ECHO ");
+            wait_quiet(p, "the client waits for the rest of its line");
+            expect_nothing_asked(d, "the line has no newline yet, and there may be more of it");
+            program_send_text(p, text("%s\n", said[i]));
+        } else {
+            program_send_text(p, text("ECHO %s\n", said[i]));
+        }
         if (i == 1) /* the next one waits, and is not yet asked */
             program_send_text(p, "COUNT\n");
         struct request q = expect_request(d, p, text("%d", i == 1 ? 1 : i + 1), "ECHO", said[i],

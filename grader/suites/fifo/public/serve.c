@@ -47,6 +47,10 @@ TEST(serve, operations, "UPPER, REVERSE, COUNT and NEXT")
     expect_reply(v, "4 OK 1", "NEXT begins with 1");
     ask(dir, "%s 5 NEXT", v->pid);
     expect_reply(v, "5 OK 2", "NEXT gives each value once");
+    ask(dir, "%s 6 UPPER xy", v->pid);
+    expect_reply(v, "6 OK XY", "UPPER of a short text, after a longer one");
+    ask(dir, "%s 7 REVERSE xy", v->pid);
+    expect_reply(v, "7 OK yx", "REVERSE of a short text, after a longer one");
 }
 
 TEST(serve, errors, "an operation that is not known is answered, too: ID ERR why")

@@ -31,10 +31,13 @@ TEST(start, stale, "a FIFO that nobody reads was left by a server that died: it 
     const char *dir = dir_make(&r);
 
     fifo_make(requests_of(dir), 0644);
+    fifo_make(reply_of(dir, "77"), 0600);
     struct program *p = server_start(dir);
     wait_quiet(p, "the server waits for requests");
     expect_mode(requests_of(dir), 0600, "the server's FIFO, used again or made anew");
     expect_served(dir, &r, "a reply from a server that has taken over an old FIFO");
+    expect_names(dir, "requests reply.77",
+                 "a reply FIFO is its client's to remove, and no server's");
 }
 
 TEST(start, second_server, "a second server is refused, and the first one does not notice")
