@@ -69,7 +69,7 @@ static void ask_in_step(struct program *p, const char *dir, struct random *r, un
 
 TEST(many, next, "NEXT for 200 clients at once: each value once, none left out")
 {
-    enum { CLIENTS = 200, LOST = 40, GOOD = 20, ROUNDS = 1, IN_STEP = 4 * ROUNDS };
+    enum { CLIENTS = 200, LOST = 40, GOOD = 20, ROUNDS = 2, IN_STEP = 4 * ROUNDS };
     struct random r = random_from_test();
     const char *dir = dir_make(&r);
     struct visitor *v[CLIENTS];
