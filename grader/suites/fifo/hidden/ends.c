@@ -20,38 +20,6 @@ static void expect_clean_end(struct program *p, const char *dir, const char *nam
                  "the server removes what it has made, and what others have made stays");
 }
 
-/* SIGTERM or SIGINT `stops` system calls after DIR/requests was made; false: it was asleep before
- * that, or can't be traced. */
-static bool ended_at_start(struct random *r, int stops)
-{
-    enum { STOPS_MAX = 2000, SLEEPS_MS = 100 };
-    const char *dir = dir_make(r);
-    struct program *p = command("server", dir, NULL);
-    struct trace_stop stop;
-    int passed = 0;
-
-    if (!trace_start(p)) {
-        server_wait(p, dir);
-        server_end(p, dir);
-        return false;
-    }
-    for (int i = 0; i < STOPS_MAX && passed <= stops && trace_next(&stop, SLEEPS_MS); i++)
-        passed += is_fifo(requests_of(dir));
-    bool there = is_fifo(requests_of(dir));
-    if (there)
-        program_signal(p, stops % 2 == 0 ? SIGTERM : SIGINT);
-    trace_end();
-    if (!there) { /* a child makes it */
-        server_wait(p, dir);
-        server_end(p, dir);
-    } else {
-        expect_clean_end(p, dir, "",
-                         "a signal when it has just made its FIFO: from then on none may find it "
-                         "unprepared");
-    }
-    return there && passed > stops;
-}
-
 TEST(ends, interrupted, "SIGINT and SIGTERM end a server to which no client ever came")
 {
     const int signals[] = {SIGINT, SIGTERM};
@@ -75,9 +43,6 @@ TEST(ends, interrupted, "SIGINT and SIGTERM end a server to which no client ever
     p = server_start(dir);
     program_signal(p, SIGTERM);
     expect_clean_end(p, dir, "", "SIGTERM ends a server that has taken over an old FIFO");
-
-    for (int stops = 0; stops < 8 && ended_at_start(&r, stops); stops++)
-        ;
 }
 
 /* SIGTERM or SIGINT at its `stops`th system call after a request has come; false: it was asleep

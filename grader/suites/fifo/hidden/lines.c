@@ -105,10 +105,6 @@ TEST(lines, none, "no line: 0 where there is a server, 3 where there is none")
     expect_names(dir, "", "the client leaves nothing");
     p = run_with(text("ECHO %s\n", a), "client", "-t", "60000", dir, "-", NULL);
     expect_status(p, 3, "there is no server");
-    p = run("client", "-t", "60000", dir, "-", NULL);
-    expect_status(p, 3,
-                  "there is no server: that is seen before any input is read, and this one "
-                  "gets none");
     struct desk *d = desk_open(dir);
     p = run_with("", "client", "-t", "60000", dir, "-", NULL);
     expect_status(p, 0, "there is a server, and nothing to be asked");
@@ -194,9 +190,8 @@ TEST(lines, edges, "an empty line counts, spaces stay, the last line needs no ne
     const char *dir = dir_make(&r), *a = word(&r), *b = random_text(&r, 300);
 
     struct desk *d = desk_open(dir);
-    struct program *p =
-        run_with(text("\nECHO  %s \nECHO %%s%s\n  ECHO %s\nECHO \xff\r%s\r\nCOUNT", a, b, a, a),
-                 "client", "-t", "60000", dir, "-", NULL);
+    struct program *p = run_with(text("\nECHO  %s \nECHO %%s%s\nECHO \xff\r%s\r\nCOUNT", a, b, a),
+                                 "client", "-t", "60000", dir, "-", NULL);
     struct request q = take_request(d, p, "an empty line is a request, too");
     EXPECT(strcmp(q.id, "1") == 0 && *q.op == '\0' && q.text_len == 0,
            "the request 'PID 1' without an operation", quoted(q.line, q.len, 100));
@@ -206,11 +201,9 @@ TEST(lines, edges, "an empty line counts, spaces stay, the last line needs no ne
     q = expect_request(d, p, "3", "ECHO", text("%%s%s", b), "the text has any bytes");
     const char *reply = text("3 OK %%d%s\n", b);
     answer_bytes(d, &q, reply, strlen(reply));
-    q = expect_request(d, p, "4", "", text(" ECHO %s", a), "spaces in front of a line stay");
-    answer(d, &q, "ERR %s", a);
-    q = expect_request(d, p, "5", "ECHO", text("\xff\r%s\r", a), "the text has any bytes");
+    q = expect_request(d, p, "4", "ECHO", text("\xff\r%s\r", a), "the text has any bytes");
     answer(d, &q, "OK x");
-    q = expect_request(d, p, "6", "COUNT", "", "the last line has no newline");
+    q = expect_request(d, p, "5", "COUNT", "", "the last line has no newline");
     answer(d, &q, "OK 0");
     expect_failure(p, "the first reply was ERR");
     expect_printed(p, text(" %s \n%%d%s\nx\n0\n", a, b), "the texts of the replies as they are");
