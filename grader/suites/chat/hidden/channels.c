@@ -68,7 +68,7 @@ TEST(part, last, "a channel ends with its last member, whichever way that one go
 
 TEST(names, many, "353 is repeated as often as the nicks need, and none is cut")
 {
-    enum { MANY = 150 };
+    enum { MANY = 150, EVEN = 60 };
     struct random r = random_from_test();
     struct chatd *d = chatd_start();
     const char *channel = text("#%s", letters(&r, CHANNEL_MAX - 1)), *nicks[MANY + 1];
@@ -82,6 +82,21 @@ TEST(names, many, "353 is repeated as often as the nicks need, and none is cut")
     expect_names(u, channel, "each nick once, in lines of at most 512 bytes", MANY + 1, nicks);
     say(u, "NAMES %s", channel);
     expect_names(u, channel, "each nick once, in lines of at most 512 bytes", MANY + 1, nicks);
+
+    /* A nick and its blank have 9 bytes. The line begins with who asks, of 1 to 9 bytes: for one of
+     * these the last nick has just as much room as it needs, and for another one byte less. */
+    channel = a_channel(&r);
+    for (int i = 0; i < EVEN; i++)
+        nicks[i] = text("%s%03d", letters(&r, NICK_MAX - 4), i);
+    crowd_on(d, channel, EVEN, nicks, users);
+    for (int len = 1; len <= NICK_MAX; len++) {
+        const char *nick = text("%.*s", len, "_________");
+        say(u, "NICK %s", nick);
+        hear(u, "its own change", ":%s NICK %s", u->nick, nick);
+        u->nick = nick;
+        say(u, "NAMES %s", channel);
+        expect_names(u, channel, "each nick once, in lines of at most 512 bytes", EVEN, nicks);
+    }
 }
 
 TEST(join, bad, "a channel is # and 1 to 49 characters without control-G, else 403")
@@ -90,7 +105,7 @@ TEST(join, bad, "a channel is # and 1 to 49 characters without control-G, else 4
     struct chatd *d = chatd_start();
     struct user *u = member(d, a_nick(&r));
     const char *longest = text("#%s", letters(&r, CHANNEL_MAX - 1));
-    const char *const good[] = {"#a", longest, "##", "#a:b!*@"};
+    const char *const good[] = {"#a", longest, "##", "#a:b!*@", "#\xc3\xa4\xff\001", "#%s%n%s%n"};
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         say(u, "JOIN %s", good[i]);
         hear(u, "a channel", ":%s JOIN %s", u->nick, good[i]);
@@ -127,15 +142,17 @@ TEST(part, errors, "PART of a channel that there is not is 403, of one that one 
         hear(bob, text("not the same name as %s", channel), "403 %s %s", bob->nick, others[i]);
     }
     silent(ann, "nobody has left");
-    say(ann, "PART %s", channel);
-    hear(ann, "ann is on it", ":%s PART %s ...", ann->nick, channel);
+    say(ann, "PART %s word", channel);
+    hear(ann, "ann is on it, and a text of one word needs no colon", ":%s PART %s :word", ann->nick,
+         channel);
 }
 
 TEST(names, without_case, "channels and nicks are found in whatever case")
 {
     struct random r = random_from_test();
     struct chatd *d = chatd_start();
-    const char *channel = a_channel(&r), *other = capitals(channel);
+    const char *channel = text("#abcdefghijklmnopqrstuvwxyz%s", letters(&r, 5));
+    const char *other = capitals(channel);
     struct user *ann = member_on(d, a_nick(&r), channel), *bob = member(d, a_nick(&r));
     say(bob, "JOIN %s", other);
     hear(bob, "its own JOIN", ":%s JOIN %s", bob->nick, channel);
@@ -147,6 +164,12 @@ TEST(names, without_case, "channels and nicks are found in whatever case")
     hear(bob, "to its channel", ":%s PRIVMSG %s :to a channel", ann->nick, channel);
     say(ann, "PRIVMSG %s :to a nick", capitals(bob->nick));
     hear(bob, "to its nick", ":%s PRIVMSG %s :to a nick", ann->nick, bob->nick);
+    const char *const alphabet[] = {"abcdefghi", "jklmnopqr", "stuvwxyz"};
+    for (size_t i = 0; i < sizeof alphabet / sizeof alphabet[0]; i++) {
+        struct user *u = member(d, alphabet[i]);
+        say(ann, "PRIVMSG %s :to a nick", capitals(u->nick));
+        hear(u, "to its nick", ":%s PRIVMSG %s :to a nick", ann->nick, u->nick);
+    }
     say(ann, "PART %s", other);
     hear(ann, "one's own PART", ":%s PART %s ...", ann->nick, channel);
     hear(bob, "ann leaves the channel", ":%s PART %s ...", ann->nick, channel);

@@ -1,6 +1,7 @@
 /* The client: what is typed. */
 #include "suites/chat/peer/chat.h"
 
+#include <netdb.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -11,6 +12,9 @@ TEST(client, message, "/msg sends a private message with its text as it was type
     struct chat *c = chat_on(a_nick(&r));
     type(c, "/msg %s %s  with  blanks", bob, said);
     chat_sends(c, "/msg was typed", "PRIVMSG %s :%s  with  blanks", bob, said);
+    type(c, "/msg %s   %s", bob, said);
+    chat_sends(c, "one blank separates, further ones belong to the text", "PRIVMSG %s :  %s", bob,
+               said);
     type(c, "/msg %s :) %%s%%n", bob);
     chat_sends(c, "a text that begins with a colon", "PRIVMSG %s ::) %%s%%n", bob);
     chat_joins(c, channel);
@@ -22,6 +26,14 @@ TEST(client, message, "/msg sends a private message with its text as it was type
     chat_sends(c, "a text is sent as it is", "PRIVMSG %s :: %s  /quit ", channel, said);
     type(c, "  %s", said);
     chat_sends(c, "blanks in a text are kept, also in front", "PRIVMSG %s :  %s", channel, said);
+    /* A message is private by its target, whatever nick chat has had. */
+    const char *fresh = a_nick(&r);
+    type(c, "/nick %s", fresh);
+    chat_sends(c, "/nick was typed", "NICK %s", fresh);
+    tell(c, ":%s!u@127.0.0.1 NICK :%s", c->nick, fresh);
+    c->nick = fresh;
+    tell(c, ":%s!u@127.0.0.1 PRIVMSG %s :%s", bob, fresh, said);
+    chat_prints(c, "a message to the new nick", "*%s* %s", bob, said);
     chat_prints_nothing(c, "one's own texts are not printed");
 }
 
@@ -51,6 +63,10 @@ TEST(client, two_channels, "the channel of the last /join is current; after /par
     chat_sends(c, "the last /join", "PRIVMSG %s :to two", two);
     tell(c, ":bob!u@127.0.0.1 PRIVMSG %s :on one", one);
     chat_prints(c, "a message to the other channel", "<bob> on one");
+    tell(c, ":bob!u@127.0.0.1 JOIN %s", one);
+    tell(c, ":bob!u@127.0.0.1 PART %s", two);
+    tell(c, ":bob!u@127.0.0.1 QUIT :bye");
+    chat_prints_nothing(c, "others come and go");
     type(c, "still to two");
     chat_sends(c, "what comes changes nothing", "PRIVMSG %s :still to two", two);
     type(c, "/part");
@@ -78,8 +94,8 @@ TEST(client, never_closes, "after QUIT a server that never closes is waited for,
     struct random r = random_from_test();
     struct chat *c = chat_on(a_nick(&r));
     chat_prints_nothing(c, "it is registered");
-    type(c, "/quit");
-    chat_sends(c, "/quit was typed", "QUIT ...");
+    type(c, "/quit and a text");
+    chat_sends(c, "/quit was typed, with a text", "QUIT ...");
     /* Asleep for so long in each round: its 2 s are over before the last one. */
     harness_stuck_after(NEVER_MS);
     int round = 0;
@@ -91,22 +107,25 @@ TEST(client, never_closes, "after QUIT a server that never closes is waited for,
     expect_status(c->p, 0, "it has quit");
 }
 
-/* `more` bytes are too many in one of the lines that are typed. */
-static void too_long(struct random *r, size_t more)
+/* `more` bytes are too many in one of the lines that are typed, a text or a /msg. */
+static void too_long(struct random *r, size_t more, bool is_msg)
 {
-    const char *channel = a_channel(r), *start = text("PRIVMSG %s :", channel);
+    const char *channel = a_channel(r), *bob = a_nick(r);
+    const char *start = text("PRIVMSG %s :", is_msg ? bob : channel);
     const char *said = letters(r, CONTENT_MAX - strlen(start));
+    const char *typed = is_msg ? text("/msg %s %s", bob, said) : said;
     struct chat *c = chat_on(a_nick(r));
+    type(c, "%s", ""); /* on no channel yet: nothing to be sent, and a line */
     chat_joins(c, channel);
-    type(c, "%s", said);
+    type(c, "%s", typed);
     chat_sends(c, "510 bytes are a line", "%s%s", start, said);
     int number = between(r, 23, 89);
     type(c, "/nosuch");
-    for (int i = 4; i < number; i++)
+    for (int i = 5; i < number; i++)
         type(c, "/msg bob %d", i);
-    const char *line = text("%s%s\n/msg bob behind\n", said, letters(r, more));
+    const char *line = text("%s%s\n/msg bob behind\n", typed, letters(r, more));
     program_queue(c->p, line, strlen(line)); /* it need not read all of that */
-    for (int i = 4; i < number; i++)
+    for (int i = 5; i < number; i++)
         chat_sends(c, "a line before the one that is too long", "PRIVMSG bob :%d", i);
     /* Whether it says QUIT then, and waits for our end, is its own matter. */
     size_t len;
@@ -128,8 +147,9 @@ static void too_long(struct random *r, size_t more)
 TEST(client, long_line, "a line that is too long ends chat with 1; those before it have been sent")
 {
     struct random r = random_from_test();
-    too_long(&r, 1);
-    too_long(&r, 100000);
+    too_long(&r, 1, false);
+    too_long(&r, 1, true);
+    too_long(&r, 100000, false);
 }
 
 TEST(client, both, "chat waits for its input and for the server at once")
@@ -184,6 +204,17 @@ TEST(client, server_slow, "while the server does not read, what comes from it is
     }
 }
 
+/* Whether the system knows an address of IPv4 by this name. */
+static bool name_is_known(const char *name)
+{
+    const struct addrinfo wanted = {.ai_family = AF_INET, .ai_socktype = SOCK_STREAM};
+    struct addrinfo *found;
+    if (getaddrinfo(name, "6667", &wanted, &found) != 0)
+        return false;
+    freeaddrinfo(found);
+    return true;
+}
+
 TEST(client, usage, "wrong usage is 2 with a usage line, beside a right one")
 {
     struct random r = random_from_test();
@@ -194,7 +225,22 @@ TEST(client, usage, "wrong usage is 2 with a usage line, beside a right one")
     expect_usage("chat 127.0.0.1 x ann", "no port");
     expect_usage("chat 127.0.0.1 6667x ann", "no port");
     expect_usage("chat 127.0.0.1 65536 ann", "no port");
-    chat_sends_nothing(chat_on(a_nick(&r)), "three operands");
+    expect_usage("chat 127.0.0.1 0 ann", "no port");
+    expect_usage("chat 127.0.0.1 -1 ann", "no port");
+    expect_usage("chat 127.0.0.1 +6667 ann", "a number is decimal digits");
+    expect_usage("chat 127.0.0.1 '' ann", "no number");
+
+    struct program *p = program_new("chat");
+    program_args(p, "no..host", "6667", "ann", NULL);
+    program_start(p);
+    expect_status(p, 1, "there is no host of this name");
+    expect_error_line(p);
+    struct chat *c =
+        chat_start_as(program_new("chat"), AF_INET,
+                      name_is_known("localhost") ? "localhost" : "127.0.0.1", a_nick(&r));
+    chat_registers(c);
+    chat_welcome(c);
+    chat_sends_nothing(c, "three operands, a host by its name");
 }
 
 TEST(client, ipv6, "HOST may be an address of IPv6")

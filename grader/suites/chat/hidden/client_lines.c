@@ -43,6 +43,12 @@ TEST(client, half_lines, "a line is one, however it comes; LF alone ends it, too
     chat_prints(c, "LF alone, and its beginning came before", "*bob* three");
     tell(c, ":bob!u@127.0.0.1 PRIVMSG %s :  a  b :\xc3\xa4\xff\x01 ", c->nick);
     chat_prints(c, "a text as it came, blanks and all bytes", "*bob*   a  b :\xc3\xa4\xff\x01 ");
+    tell(c, ":bob PRIVMSG %s :four", c->nick);
+    chat_prints(c, "a prefix that is a nick alone", "*bob* four");
+    const char *start = text(":bob!u@127.0.0.1 PRIVMSG %s :", c->nick);
+    said = letters(&r, CONTENT_MAX - strlen(start));
+    tell(c, "%s%s", start, said);
+    chat_prints(c, "a line of 510 bytes and CRLF is whole", "*bob* %s", said);
     endpoint_send_text(c->e, "\r\n\n\r\n");
     chat_prints_nothing(c, "empty lines are none");
 
@@ -90,6 +96,13 @@ TEST(client, hostile, "chat lives through lines that are broken, or without end"
                                   ":x 353 a = #c",
                                   "12",
                                   "%s%n%s%n :%n",
+                                  ":bob!u@h JOIN #%s%n%s%n",
+                                  ":bob!u@h PART #c :%s%n%s%n",
+                                  ":bob!u@h NICK %s%n%s%n",
+                                  ":bob!u@h QUIT :%s%n%s%n",
+                                  ":bob!u@h PRIVMSG #c :%s%n%s%n",
+                                  ":our.server 372 a :%s%n%s%n",
+                                  ":bob!u@h TOPIC #c :%s%n%s%n",
                                   "::::",
                                   ":!@ PRIVMSG : :",
                                   "NOTICE :",

@@ -211,4 +211,8 @@ TEST(ends, reset, "a client whose connection is reset has quit, and nobody else 
     say(ann, "PRIVMSG %s :gone", bob->nick);
     hear(ann, "who has gone is not there", "401 %s %s", ann->nick, bob->nick);
     silent(member(d, bob->nick), "its nick is free");
+    program_stop(d->p);
+    endpoint_reset(guest(d, "one that is gone before it is accepted")->e);
+    program_signal(d->p, SIGCONT);
+    silent(ann, "the others are served");
 }

@@ -105,6 +105,8 @@ TEST(quit, over, "behind QUIT nothing is done; who has quit is nowhere, and its 
     hear(bob, "another client with the nick", ":%s JOIN %s", nick, channel);
     say(bob, "PRIVMSG %s :are you there", nick);
     hear(next, "another client has the nick", ":%s PRIVMSG %s :are you there", bob->nick, nick);
+    say(next, "QUIT word");
+    hear(bob, "a text of one word needs no colon", ":%s QUIT :word", nick);
 }
 
 TEST(quit, unregistered, "who was never registered leaves silently, and its nick is free")

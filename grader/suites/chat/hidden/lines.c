@@ -15,6 +15,8 @@ TEST(lines, ignored, "an empty line is none, and a prefix that a client sends me
          bob->nick);
     say(ann, ":some.where PING :token");
     hear(ann, "the command behind a prefix", ":? PONG ? :token");
+    say(ann, ":some.where   PING   :token");
+    hear(ann, "any number of blanks between the parts", ":? PONG ? :token");
     silent(ann, "nothing else has come of the prefix");
 }
 
@@ -65,16 +67,19 @@ TEST(lines, exact, "510 bytes of content are a line, the next ones are cut off")
     struct chatd *d = chatd_start();
     const char *nick = a_nick(&r), *last;
     struct user *u = member(d, nick);
-    for (size_t more = 0; more < 3; more++) {
-        size_t count;
+    for (size_t way = 0; way < 6; way++) {
+        size_t count, more = way % 3;
         const char *line = joins_of(&r, CONTENT_MAX, &count, &last);
-        say(u, "%s%s", line, letters(&r, more));
+        line = text("%s%s%s", line, letters(&r, more), way < 3 ? "\r\n" : "\n");
+        say_bytes(u, line, strlen(line));
         for (size_t i = 1; i < count; i++) {
             next_line(u, "JOIN of a channel of the list");
             next_line(u, "353 of a channel of the list");
             next_line(u, "366 of a channel of the list");
         }
-        hear(u, text("the last channel of a line with %zu bytes of content", CONTENT_MAX + more),
+        hear(u,
+             text("the last channel of a line with %zu bytes of content and %s", CONTENT_MAX + more,
+                  way < 3 ? "CRLF" : "LF"),
              ":%s JOIN %s", nick, last);
         expect_members(u, last, "who joins", nick, NULL);
     }
@@ -120,6 +125,16 @@ TEST(lines, any_case, "commands are the same in capitals and in small letters")
     hear(u, "part", ":%s PART %s ...", nick, channel);
 }
 
+/* The next line for `u` is `start` and as much of a text that is too long as fits behind it. */
+static void hear_cut(struct user *u, const char *start, size_t at, const char *said)
+{
+    struct line l = hear_line(u, "as much as fits behind the prefix", text("%s ?", start));
+    EXPECT(l.raw.len == CONTENT_MAX, "510 bytes and CRLF, the prefix counted",
+           text("%zu bytes and CRLF", l.raw.len));
+    EXPECT(strncmp(l.parameter[at].at, said, l.parameter[at].len) == 0, "the beginning of the text",
+           quoted(l.parameter[at].at, l.parameter[at].len, 100));
+}
+
 TEST(lines, long_out, "a line that the prefix makes longer is cut to 510 bytes and CRLF")
 {
     struct random r = random_from_test();
@@ -131,14 +146,61 @@ TEST(lines, long_out, "a line that the prefix makes longer is cut to 510 bytes a
     const char *said = letters(&r, CONTENT_MAX - strlen(start));
 
     say(ann, "%s%s", start, said);
-    struct line l = hear_line(bob, "as much as fits behind the prefix",
-                              text(":%s PRIVMSG %s ?", ann->nick, channel));
-    EXPECT(l.raw.len == CONTENT_MAX, "510 bytes and CRLF, the prefix counted",
-           text("%zu bytes and CRLF", l.raw.len));
-    EXPECT(strncmp(l.parameter[1].at, said, l.parameter[1].len) == 0, "the beginning of the text",
-           quoted(l.parameter[1].at, l.parameter[1].len, 100));
+    hear_cut(bob, text(":%s PRIVMSG %s", ann->nick, channel), 1, said);
     say(ann, "%sshort", start);
     hear(bob, "the next line is whole", ":%s PRIVMSG %s :short", ann->nick, channel);
+
+    /* Whatever the line is. */
+    settle(ann);
+    said = letters(&r, CONTENT_MAX - strlen("PRIVMSG  :") - NICK_MAX);
+    const char *const commands[] = {"PRIVMSG", "NOTICE"};
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        say(ann, "%s %s :%s", commands[i], bob->nick, said);
+        hear_cut(bob, text(":%s %s %s", ann->nick, commands[i], bob->nick), 1, said);
+    }
+    const char *word = letters(&r, CONTENT_MAX);
+    say(ann, "%s", word);
+    struct line l = next_line(ann, "421 for a command of 510 bytes");
+    EXPECT(is_numeric(&l, 421) && l.count > 1 &&
+               strncmp(l.parameter[1].at, word, strcspn(l.parameter[1].at, " ")) == 0,
+           "421 with as much of the command as fits", quoted(l.raw.at, l.raw.len, 100));
+    said = letters(&r, CONTENT_MAX - strlen("PART  :") - strlen(channel));
+    say(ann, "PART %s :%s", channel, said);
+    hear_cut(ann, text(":%s PART %s", ann->nick, channel), 1, said);
+    hear_cut(bob, text(":%s PART %s", ann->nick, channel), 1, said);
+    enter(ann, channel);
+    settle(bob);
+    said = letters(&r, CONTENT_MAX - strlen("QUIT :"));
+    say(ann, "QUIT :%s", said);
+    hear_cut(bob, text(":%s QUIT", ann->nick), 0, said);
+}
+
+/* These bytes are a text of ann's in each command that has one. */
+static void pass_unchanged(struct user *ann, struct user *bob, const char *channel,
+                           const void *bytes, size_t len)
+{
+    const struct {
+        struct user *hears;
+        const char *said, *heard;
+    } all[] = {
+        {bob, text("PRIVMSG %s :", channel), text(":%s PRIVMSG %s ?", ann->nick, channel)},
+        {bob, text("NOTICE %s :", bob->nick), text(":%s NOTICE %s ?", ann->nick, bob->nick)},
+        {ann, "PING :", ":? PONG ? ?"},
+        {bob, text("PART %s :", channel), text(":%s PART %s ?", ann->nick, channel)},
+    };
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        say_bytes(ann, all[i].said, strlen(all[i].said));
+        say_bytes(ann, bytes, len);
+        say_bytes(ann, "\r\n", 2);
+        struct line l = hear_line(all[i].hears,
+                                  text("%s with each byte as it was sent", quoted(bytes, len, 100)),
+                                  all[i].heard);
+        EXPECT(l.parameter[1].len == len && memcmp(l.parameter[1].at, bytes, len) == 0,
+               text("%s%s", all[i].said, quoted(bytes, len, 100)),
+               quoted(l.raw.at, l.raw.len, 100));
+    }
+    enter(ann, channel);
+    settle(bob);
 }
 
 TEST(lines, any_bytes, "bytes of any value but NUL, CR and LF pass unchanged; a NUL harms nobody")
@@ -156,14 +218,23 @@ TEST(lines, any_bytes, "bytes of any value but NUL, CR and LF pass unchanged; a 
     const char *channel = a_channel(&r);
     struct user *ann = member_on(d, a_nick(&r), channel);
     struct user *bob = member_on(d, a_nick(&r), channel);
+    settle(ann);
     for (size_t from = 0; from < count; from += PART) {
         size_t len = count - from < PART ? count - from : PART;
-        const char *start = text("PRIVMSG %s :", channel);
-        say_bytes(ann, start, strlen(start));
-        say_bytes(ann, all + from, len);
-        say_bytes(ann, "\r\n", 2);
-        hear_bytes(bob, "each byte as it was sent", ann->nick, channel, all + from, len);
+        pass_unchanged(ann, bob, channel, all + from, len);
     }
+    /* What some programs take for something else, and %n of printf(3) writes where it should not.
+     */
+    const char *const texts[] = {"%s%n%s%n", "\001ACTION waves\001", "\xc3\xa4\xff"};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        pass_unchanged(ann, bob, channel, texts[i], strlen(texts[i]));
+    say(ann, "%s", texts[0]);
+    hear(ann, "a command that there is not", "421 %s %s", ann->nick, texts[0]);
+    struct user *carl = member_on(d, a_nick(&r), channel);
+    settle(bob);
+    say(carl, "QUIT :%s \xc3\xa4\xff", texts[0]);
+    hear(bob, "each byte as it was sent", ":%s QUIT :%s \xc3\xa4\xff", carl->nick, texts[0]);
+    settle(ann);
 
     /* A line with a NUL may be dropped, or cut. */
     say_bytes(ann, text("PRIVMSG %s :one", channel), strlen(channel) + 14);

@@ -63,8 +63,23 @@ TEST(message, last_parameter,
     }
     say(ann, "PRIVMSG   %s   %s", bob->nick, word);
     hear(bob, "a text without a colon", ":%s PRIVMSG %s :%s", ann->nick, bob->nick, word);
+    say(ann, "PRIVMSG   %s   :%s  ", bob->nick, word);
+    hear(bob, "several blanks in front of the colon", ":%s PRIVMSG %s :%s  ", ann->nick, bob->nick,
+         word);
     say(ann, "PRIVMSG %s %s:%s", bob->nick, word, word);
     hear(bob, "a colon inside a word", ":%s PRIVMSG %s :%s:%s", ann->nick, bob->nick, word, word);
+
+    /* Whatever the last parameter is. */
+    const char *channel = a_channel(&r), *nick = a_nick(&r);
+    say(ann, "JOIN :%s", channel);
+    hear(ann, "a channel behind a colon", ":%s JOIN %s", ann->nick, channel);
+    expect_members(ann, channel, "who joins", ann->nick, NULL);
+    say(ann, "NAMES :%s", channel);
+    expect_members(ann, channel, "a channel behind a colon", ann->nick, NULL);
+    say(ann, "PART :%s", channel);
+    hear(ann, "a channel behind a colon", ":%s PART %s ...", ann->nick, channel);
+    say(ann, "NICK :%s", nick);
+    hear(ann, "a nick behind a colon", ":%s NICK %s", ann->nick, nick);
 }
 
 TEST(message, prefix, "a prefix is nick!user@host, whatever USER says; its user has 10 bytes")
@@ -72,7 +87,8 @@ TEST(message, prefix, "a prefix is nick!user@host, whatever USER says; its user 
     struct random r = random_from_test();
     struct chatd *d = chatd_start();
     struct user *reader = member(d, a_nick(&r));
-    const char *const names[] = {"a!b@c", "x@y!z", letters(&r, 300), "u:v", "exactly_10"};
+    const char *const names[] = {"a!b@c", "x@y!z", letters(&r, 300), "u:v", "exactly_10",
+                                 "@host", "!"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         const char *nick = a_nick(&r), *said = letters(&r, 350);
         struct user *u = guest(d, nick);

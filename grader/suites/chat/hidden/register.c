@@ -173,6 +173,12 @@ TEST(register, twice, "a second USER is 462, one with too few parameters 461")
 TEST(nick, own, "NICK with one's own nick does nothing, in another case it is a change of spelling")
 {
     struct chatd *d = chatd_start();
+    struct user *early = guest(d, "early");
+    say(early, "NICK early\r\nNICK early\r\nNICK EARLY");
+    early->nick = "early";
+    silent(early, "before registration NICK may come again: it has that nick already");
+    say(early, "USER u 0 * :Real Name");
+    hear_welcome(early, "one's own nick is not taken");
     struct user *ann = member_on(d, "ann", "#c"), *bob = member_on(d, "bob", "#c");
     hear(ann, "bob joins", ":bob JOIN #c");
     say(ann, "NICK ann");

@@ -66,6 +66,7 @@ const char *a_channel(struct random *r);
 struct chatd {
     struct program *p;
     int port;
+    const char *name; /* the server's, as its first line has it; NULL: none has come yet */
 };
 
 struct user {

@@ -74,7 +74,7 @@ TEST(names, answers, "NAMES lists a channel's members; an unknown channel is 366
     hear(ann, "no 353 of a channel that there is not", "366 %s %s", ann->nick, none);
     say(ann, "NAMES");
     hear(ann, "NAMES without a parameter is 366 alone", "366 %s ?", ann->nick);
-    say(ann, "NAMES %s,%s,,%s", one, none, two);
+    say(ann, "NAMES ,%s,%s,,%s,", one, none, two);
     expect_members(ann, one, "the first of a list", ann->nick, bob->nick, NULL);
     hear(ann, "the second of a list", "366 %s %s", ann->nick, none);
     expect_members(ann, two, "the last of a list", bob->nick, NULL);
@@ -88,14 +88,14 @@ TEST(join, list, "JOIN and PART take lists: each name has its own answer, an emp
     struct chatd *d = chatd_start();
     const char *one = a_channel(&r), *two = a_channel(&r), *three = a_channel(&r);
     struct user *ann = member_on(d, a_nick(&r), three), *u = member(d, a_nick(&r));
-    say(u, "JOIN %s,,bad,%s key,keys", one, two);
+    say(u, "JOIN ,%s,,bad,%s, key,keys", one, two);
     hear(u, "the first of the list", ":%s JOIN %s", u->nick, one);
     expect_members(u, one, "who joins", u->nick, NULL);
     hear(u, "a name that is no channel's", "403 %s bad", u->nick);
     hear(u, "the last of the list", ":%s JOIN %s", u->nick, two);
     expect_members(u, two, "who joins", u->nick, NULL);
     silent(u, "one answer for each");
-    say(u, "PART %s,,%s,bad,%s :bye all", one, three, two);
+    say(u, "PART ,%s,,%s,bad,%s, :bye all", one, three, two);
     hear(u, "the first of the list", ":%s PART %s :bye all", u->nick, one);
     hear(u, "one that it is not on", "442 %s %s", u->nick, three);
     hear(u, "a name that is no channel's", "403 %s bad", u->nick);

@@ -3,6 +3,7 @@
 
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 
 enum { QUIT_MS = 4000 }; /* chat waits up to 2 s for the server's end */
 
@@ -95,6 +96,13 @@ TEST(client, server_goes, "chat ends with 1 when the server goes, or when there 
     expect_error_line(c->p);
     chat_prints(c, "what came before the end", "*bob* last words");
 
+    c = chat_start(a_nick(&r));
+    chat_registers(c);
+    tell(c, "ERROR :Closing link");
+    endpoint_close(c->e);
+    expect_status(c->p, 1, "the server has closed the connection before 001");
+    expect_error_line(c->p);
+
     c = chat_on(a_nick(&r));
     chat_prints_nothing(c, "it is registered");
     endpoint_reset(c->e);
@@ -138,6 +146,10 @@ TEST(client, refused, "432 and 433 before 001 end chat with 1, afterwards they a
                   "432 before 001, whatever came before it: the server does not take this nick");
     expect_error_line(c->p);
 
+    /* Nobody but the server judges a nick. */
+    c = chat_start("much_too_long_for_a_nick");
+    chat_registers(c);
+
     c = chat_on(nick);
     type(c, "/nick %s", other);
     chat_sends(c, "/nick was typed", "NICK %s", other);
@@ -159,6 +171,18 @@ static void expect_quit(struct chat *c, const char *why)
     expect_status(c->p, 0, "the server has closed after QUIT");
 }
 
+/* SIGINT and SIGTERM keep their default action. */
+static void dies_by(int signal, const char *name)
+{
+    struct random r = random_from_test();
+    struct chat *c = chat_on(a_nick(&r));
+    chat_prints_nothing(c, "it is registered");
+    program_signal(c->p, signal);
+    const char *expected = text("%s kills chat, as it does where nothing is said about it", name);
+    int got = wait_for_end(c->p, expected);
+    EXPECT(WIFSIGNALED(got) && WTERMSIG(got) == signal, expected, status_sentence(got));
+}
+
 TEST(client, quit, "/quit and the end of input send QUIT; chat reads until the server closes")
 {
     struct random r = random_from_test();
@@ -176,6 +200,9 @@ TEST(client, quit, "/quit and the end of input send QUIT; chat reads until the s
     chat_sends(c, "the last line counts without a newline, too",
                "PRIVMSG bob :a line without newline");
     expect_quit(c, "the input has ended");
+
+    dies_by(SIGINT, "SIGINT");
+    dies_by(SIGTERM, "SIGTERM");
 }
 
 TEST(together, chat, "two clients talk over chatd")

@@ -1,6 +1,7 @@
 /* Clients that go, and many at once. */
 #include "suites/chat/peer/chat.h"
 
+#include <signal.h>
 #include <string.h>
 
 TEST(crowd, many, "300 clients are on one channel, and each hears what one says")
@@ -19,6 +20,17 @@ TEST(crowd, many, "300 clients are on one channel, and each hears what one says"
         hear(all[i], "what the last one says", ":u%d PRIVMSG %s :%s", MANY - 1, channel, said);
     silent(all[MANY - 1], "nobody hears what they have said themselves");
     silent(all[0], "once");
+
+    /* All are told what one more does, too. */
+    struct user *more = member(d, "more");
+    enter(more, channel);
+    say(more, "NICK other");
+    say(more, "QUIT :%s", said);
+    for (int i = 0; i < MANY; i++) {
+        hear(all[i], "one more joins", ":more JOIN %s", channel);
+        hear(all[i], "it has a new nick", ":more NICK other");
+        hear(all[i], "it quits", ":other QUIT :%s", said);
+    }
 }
 
 TEST(slow, half_a_line, "a client that has sent half a line holds nobody up")
@@ -61,17 +73,25 @@ TEST(idle, quiet, "chatd sleeps while its clients are silent, or have half a lin
 
 TEST(ends, half_close, "the end of input is a QUIT behind the lines before it, which are answered")
 {
+    enum { LAST = 300 };
     struct random r = random_from_test();
     struct chatd *d = chatd_start();
     const char *channel = a_channel(&r), *token = letters(&r, 10);
     struct user *ann = member_on(d, a_nick(&r), channel);
     struct user *bob = member_on(d, a_nick(&r), channel);
     settle(ann);
-    const char *lines = text("PRIVMSG %s :last words\r\nPING :%s\r\nPRIVMSG %s :half a line",
-                             channel, token, channel);
+    const char *lines = "";
+    for (int i = 0; i < LAST; i++)
+        lines = text("%sPRIVMSG %s :last words %d %s\r\n", lines, channel, i, token);
+    lines = text("%sPING :%s\r\nPRIVMSG %s :half a line", lines, token, channel);
+    /* When it looks all is there, the end too, and more than one recv() may take. */
+    program_stop(d->p);
     say_bytes(bob, lines, strlen(lines));
     endpoint_close_input(bob->e);
-    hear(ann, "what came before the end", ":%s PRIVMSG %s :last words", bob->nick, channel);
+    program_signal(d->p, SIGCONT);
+    for (int i = 0; i < LAST; i++)
+        hear(ann, "what came before the end", ":%s PRIVMSG %s :last words %d %s", bob->nick,
+             channel, i, token);
     hear(ann, "the end is a QUIT, a line without its newline is none", ":%s QUIT ...", bob->nick);
     hear(bob, "what came before the end is answered", ":? PONG ? :%s", token);
     expect_end(bob, "its input has ended");

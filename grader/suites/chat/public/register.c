@@ -54,19 +54,9 @@ TEST(nick, bad, "a nick is 1 to 9 characters that the RFC allows, else 432")
         hear(u, "a nick that is allowed", ":%s NICK %s", u->nick, good[i]);
         u->nick = good[i];
     }
-    const char *const bad[] = {"ten_chars_",
-                               "1ann",
-                               "-ann",
-                               "ann!",
-                               "an.n",
-                               "#ann",
-                               "an,n",
-                               "a@b",
-                               "a:b",
-                               "\xc3\xa4",
-                               "a*",
-                               "a~",
-                               "averyveryverylongnick"};
+    const char *const bad[] = {"ten_chars_", "1ann",     "0",    "9z",   "-ann",
+                               "ann!",       "an.n",     "#ann", "an,n", "a@b",
+                               "a:b",        "\xc3\xa4", "a*",   "a~",   "averyveryverylongnick"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         say(u, "NICK %s", bad[i]);
         hear(u, "a nick that is not allowed", "432 ann %s", bad[i]);
