@@ -11,7 +11,7 @@ enum {
     LINES = 128, /* in one go, some 64 KiB: less than what chatd may keep for one that reads */
     TEXT = 400,
     ENOUGH = 64 << 10,        /* surely in the memory of chatd */
-    MUCH = 768 << 10,         /* and, with what is said in one go, surely less than 1 MiB */
+    MUCH = 512 << 10,         /* and surely less than 1 MiB, however that is counted */
     UNKNOWN_MOST = 700 << 10, /* where the kernel does not tell: nobody is dropped for that */
     TOO_MUCH = 3 << 20,       /* chatd keeps 1 MiB at most */
     MOST = 64 << 20,
