@@ -15,8 +15,6 @@ TEST(lines, ignored, "an empty line is none, and a prefix that a client sends me
          bob->nick);
     say(ann, ":some.where PING :token");
     hear(ann, "the command behind a prefix", ":? PONG ? :token");
-    say(ann, ":some.where   PING   :token");
-    hear(ann, "any number of blanks between the parts", ":? PONG ? :token");
     silent(ann, "nothing else has come of the prefix");
 }
 

@@ -45,7 +45,6 @@ TEST(listen, usage, "wrong usage is 2 with a usage line, beside a right one")
     expect_usage("chatd -p -1", "no port");
     expect_usage("chatd -p 65536", "no port");
     expect_usage("chatd -p ''", "no number");
-    expect_usage("chatd -p +0", "a number is decimal digits");
     expect_usage("chatd -p 0x0", "a number is decimal digits");
     expect_usage("chatd -x", "there is no such option");
     expect_usage("chatd 6667", "there are no operands");

@@ -66,7 +66,6 @@ const char *a_channel(struct random *r);
 struct chatd {
     struct program *p;
     int port;
-    const char *name; /* the server's, as its first line has it; NULL: none has come yet */
 };
 
 struct user {

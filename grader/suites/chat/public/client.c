@@ -146,10 +146,6 @@ TEST(client, refused, "432 and 433 before 001 end chat with 1, afterwards they a
                   "432 before 001, whatever came before it: the server does not take this nick");
     expect_error_line(c->p);
 
-    /* Nobody but the server judges a nick. */
-    c = chat_start("much_too_long_for_a_nick");
-    chat_registers(c);
-
     c = chat_on(nick);
     type(c, "/nick %s", other);
     chat_sends(c, "/nick was typed", "NICK %s", other);
