@@ -518,7 +518,7 @@ static bool speaks_to_valgrind(const struct program *p)
     struct strbuf file = STRBUF_INIT;
     struct error err = ERROR_INIT;
     if (file_read(p->path, PROGRAM_MAX, &file, &err) != 0)
-        test_broken(err.text);
+        test_broken("%s", err.text);
     bool found = memmem(file.text, file.len, moves, sizeof moves) != NULL;
     strbuf_release(&file);
     return found;
