@@ -208,37 +208,56 @@ static void acknowledge(int fd)
     setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
 }
 
+/* One read(2) of at most `most` bytes; how many came, -1: none now. */
+static ssize_t output_read(struct output *o, size_t most)
+{
+    static char chunk[CHUNK];
+    ssize_t n;
+    do
+        n = read(o->fd, chunk, most < sizeof chunk ? most : sizeof chunk);
+    while (n < 0 && errno == EINTR);
+    if (n < 0 && errno == EAGAIN)
+        return -1;
+    if (n <= 0) {
+        o->ended = true;
+        o->was_reset = n < 0;
+        channel_end(&o->fd, o->shared);
+        return 0;
+    }
+    if (o->shared)
+        acknowledge(o->fd);
+    o->total += (uint64_t)n;
+    if (o->patterned)
+        output_check(o, chunk, (size_t)n);
+    else if (!o->only_lines)
+        output_keep(o, chunk, (size_t)n);
+    if (o->by_lines)
+        strbuf_add(&o->lines, chunk, (size_t)n);
+    return n;
+}
+
 /* Reads what there is; true when anything came, or the end did. */
 bool output_drain(struct output *o)
 {
-    static char chunk[CHUNK];
     bool moved = false;
     for (int round = 0; round < READS_A_ROUND; round++) {
-        ssize_t n = read(o->fd, chunk, sizeof chunk);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0 && errno == EAGAIN)
+        ssize_t n = output_read(o, CHUNK);
+        if (n < 0)
             return moved;
-        if (n <= 0) {
-            o->ended = true;
-            o->was_reset = n < 0;
-            channel_end(&o->fd, o->shared);
-            return true;
-        }
         moved = true;
-        if (o->shared)
-            acknowledge(o->fd);
-        o->total += (uint64_t)n;
-        if (o->patterned)
-            output_check(o, chunk, (size_t)n);
-        else if (!o->only_lines)
-            output_keep(o, chunk, (size_t)n);
-        if (o->by_lines)
-            strbuf_add(&o->lines, chunk, (size_t)n);
-        if (n < (ssize_t)sizeof chunk / 2)
+        if (n < CHUNK / 2)
             return moved; /* nearly empty: poll again */
     }
     return moved;
+}
+
+size_t output_let_in(struct output *o, size_t most)
+{
+    size_t all = 0;
+    ssize_t n;
+    while (all < most && o->fd >= 0 && (n = output_read(o, most - all)) > 0)
+        all += (size_t)n;
+    return all;
 }
 
 bool output_is_watched(const struct output *o)

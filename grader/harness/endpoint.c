@@ -105,6 +105,13 @@ void endpoint_hold(struct endpoint *e, bool hold)
     e->held = e->out.held = hold;
 }
 
+size_t endpoint_let_in(struct endpoint *e, size_t most)
+{
+    size_t len = output_let_in(&e->out, most);
+    test_note("> %s: reads %zu bytes", e->name, len);
+    return len;
+}
+
 void endpoint_discard(struct endpoint *e)
 {
     e->out.by_lines = false;

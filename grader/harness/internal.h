@@ -221,6 +221,8 @@ bool input_feed(
 bool input_settle(struct input *in); /* ends it where that was asked for and nothing is queued */
 bool output_is_watched(const struct output *o);
 bool output_drain(struct output *o); /* reads what there is; true when anything or the end came */
+/* Reads at most so much of it, also while it is held; how much that was. */
+size_t output_let_in(struct output *o, size_t most);
 /* From here on what comes is kept in `lines` too, for the two below. */
 void output_by_lines(struct output *o);
 bool output_has_line(const struct output *o);

@@ -175,6 +175,29 @@ Test(endpoint, silence_is_seen_without_a_clock)
     assert_says(board->got, "speak");
 }
 
+static void lets_in(void)
+{
+    struct program *p = speak("echo", NULL);
+    struct endpoint *e = net_connect(AF_INET, port_of(p), "client");
+    endpoint_hold(e, true);
+    endpoint_send_text(e, "one\ntwo\nthree\n");
+    wait_quiet(p, "it has sent all back");
+    EXPECT(endpoint_let_in(e, 5) == 5 && endpoint_total(e) == 5, "five bytes", "others");
+    says(e, "one");
+    EXPECT(endpoint_let_in(e, 100) == 9, "the rest", "more or less");
+    says(e, "two");
+    says(e, "three");
+    EXPECT(endpoint_let_in(e, 100) == 0, "nothing", "something");
+    endpoint_close_input(e);
+    endpoint_hold(e, false);
+    endpoint_wait_end(e, "the end");
+}
+
+Test(endpoint, a_connection_that_is_held_lets_a_little_in)
+{
+    assert_verdict(scenario(lets_in), BOARD_PASSED);
+}
+
 static void under_way(void)
 {
     struct endpoint *e = net_connect(AF_INET, port_of(speak("later", NULL)), "client");

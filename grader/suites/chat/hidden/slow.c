@@ -10,6 +10,7 @@
 enum {
     LINES = 128, /* in one go, some 64 KiB: less than what chatd may keep for one that reads */
     TEXT = 400,
+    A_LITTLE = 32 << 10,
     ENOUGH = 64 << 10,        /* surely in the memory of chatd */
     UNKNOWN_MOST = 700 << 10, /* where the kernel does not tell: nobody is dropped for that */
     TOO_MUCH = 3 << 20,       /* chatd keeps 1 MiB at most */
@@ -51,7 +52,8 @@ static const char *line_of(const struct scene *s, const char *target, int number
 static long expect_line(struct scene *s, struct user *u, const char *target, int number,
                         bool *quits)
 {
-    const char *why = text("line %d of those that are said: who reads gets each", number),
+    const char *why = text("line %d of those that are said: who reads gets each, in their order",
+                           number),
                *end = line_of(s, target, number);
     for (;;) {
         struct bytes raw;
@@ -128,6 +130,13 @@ TEST(slow, others, "who does not read holds nobody up, and gets everything when 
     say(s.listens, "PRIVMSG %s :are you there", s.talks->nick);
     hear(s.talks, "the others are served", ":%s PRIVMSG %s :are you there", s.listens->nick,
          s.talks->nick);
+
+    /* It reads a little: for the next line there is room in chatd's system, though others wait
+     * before it, and chatd was not told of the room. */
+    for (int i = 0; i < 4; i++)
+        endpoint_let_in(s.deaf->e, A_LITTLE);
+    expect_rest(s.d->p, "a client has read a little");
+    talk(&s);
 
     endpoint_hold(s.deaf->e, false);
     for (int i = 0; i < s.said; i++)

@@ -74,12 +74,29 @@ static bool next_byte(struct replies *s, char byte)
     return (s->mark[0] & 0x80) != 0;
 }
 
-/* Reads `count` replies, all of which are `want`; false: the end came first. */
-static bool read_replies(struct endpoint *e, size_t count, const struct wire *want)
+/* Calls of ADD that differ in their xid, which counts them from 0, and what each is answered. */
+static size_t calls_counted(size_t count, struct wire *want)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct wire call = call_two((uint32_t)i, ADD, 1, 2);
+        record_append(stream, sizeof stream, &len, &call, WIRE_MAX);
+        if (i == 0)
+            answer_to(call.bytes, call.len, NULL, want);
+    }
+    return len;
+}
+
+/*
+ * Reads `count` replies to calls of calls_counted(), which were `period` and come again and again;
+ * `want` is the first one's. false: the end came first.
+ */
+static bool read_replies(struct endpoint *e, size_t count, size_t period, const struct wire *want)
 {
     static struct replies s;
+    size_t done = 0;
     s = (struct replies){.left = 0};
-    while (count > 0) {
+    while (done < count) {
         size_t len;
         endpoint_peek(e, &len);
         len = len > 0 ? len : 1;
@@ -89,19 +106,22 @@ static bool read_replies(struct endpoint *e, size_t count, const struct wire *wa
         for (size_t i = 0; i < len; i++) {
             if (!next_byte(&s, bytes[i]))
                 continue;
-            EXPECT(count > 0, "one reply to each call", "more replies than calls");
-            expect_reply(&s.got, want, "each reply, once the client reads");
+            EXPECT(done < count, "one reply to each call", "more replies than calls");
+            struct wire next = {.len = 0};
+            put_u32(&next, (uint32_t)(done++ % period));
+            put_bytes(&next, want->bytes + next.len, want->len - next.len);
+            expect_reply(&s.got, &next, "each reply, in their order, once the client reads");
             s.got.len = 0;
-            count--;
         }
     }
     return true;
 }
 
 /* To one who reads at last, and may have shut down its sending side meanwhile. */
-static void expect_replies(struct endpoint *e, size_t count, const struct wire *want, bool shut)
+static void expect_replies(struct endpoint *e, size_t count, size_t period, const struct wire *want,
+                           bool shut)
 {
-    if (!read_replies(e, count, want) && !endpoint_was_reset(e))
+    if (!read_replies(e, count, period, want) && !endpoint_was_reset(e))
         test_fail(text("all %zu replies, once the client reads%s, or the client is dropped", count,
                        shut ? " (it had shut down its sending side before)" : ""),
                   "the connection has ended in their middle, as if there were no more");
@@ -114,10 +134,8 @@ TEST(strangers, not_reading, "a client that does not read costs the others nothi
     struct server s = calcd("");
     struct endpoint *fast = connection(&s, "a fast client"), *slow = narrow_connection(&s);
     endpoint_hold(slow, true);
-    size_t len = 0;
-    struct wire call = call_two(1, ADD, 1, 2), want, quick;
-    for (int i = 0; i < CALLS; i++)
-        record_append(stream, sizeof stream, &len, &call, WIRE_MAX);
+    struct wire want, quick;
+    size_t len = calls_counted(CALLS, &want);
     quick = call_null((uint32_t)random_u64(&r));
     expect_called(fast, &quick, NULL);
     long before = memory_kb(&s);
@@ -133,11 +151,10 @@ TEST(strangers, not_reading, "a client that does not read costs the others nothi
     /* When it reads again, the replies are whole, and all of them come, but to who was dropped. */
     bool dropped = endpoint_is_gone(slow);
     size_t calls = (size_t)(endpoint_taken(slow) / (len / CALLS));
-    answer_to(call.bytes, call.len, NULL, &want);
     endpoint_close_input(slow); /* it has said all, and only reads from now on */
     endpoint_hold(slow, false);
     if (!dropped)
-        expect_replies(slow, calls, &want, true);
+        expect_replies(slow, calls, CALLS, &want, true);
     expect_alive(&s, "after a client has read its replies at last");
 }
 
@@ -145,30 +162,36 @@ TEST(strangers, not_reading, "a client that does not read costs the others nothi
  * What it gets is more than the connection holds, so that calcd finds the end while replies wait;
  * how many it lets wait before it reads on is its own affair, hence clients of many sizes. Half of
  * them do not shut down before they have their replies: nothing more comes then that would wake a
- * calcd with calls that it has read and not answered. Some have half a call behind the others.
+ * calcd with calls that it has read and not answered. Of these, some have half a call behind the
+ * others; the rest read a little and call once more: so there is room for that one's reply in
+ * calcd's system, though others wait before it, and calcd was not told of the room.
  */
 TEST(strangers, late_reader,
-     "a client that has said all, and reads its replies late, gets them all")
+     "a client that has said all, and reads its replies late, gets them all, in their order")
 {
-    enum { CLIENTS = 12, STEP = 500, HALF = 30 }; /* calls, 40 bytes a reply */
+    enum { CLIENTS = 12, STEP = 500, HALF = 30, A_LITTLE = 8192 }; /* calls, 40 bytes a reply */
     struct server s = calcd("");
     struct endpoint *e[CLIENTS];
-    struct wire call = call_two(1, ADD, 1, 2), want;
-    answer_to(call.bytes, call.len, NULL, &want);
-    size_t len = 0;
+    struct wire want;
+    const size_t call_len =
+        calls_counted((size_t)(CLIENTS * STEP + 1), &want) / (CLIENTS * STEP + 1);
     for (int i = 0; i < CLIENTS; i++) {
-        for (int j = 0; j < STEP; j++)
-            record_append(stream, sizeof stream, &len, &call, WIRE_MAX);
         e[i] = narrow_connection(&s);
         endpoint_hold(e[i], true);
-        endpoint_queue(e[i], stream, len + (i % 3 == 0 ? HALF : 0));
+        endpoint_queue(e[i], stream, (size_t)(i + 1) * STEP * call_len + (i % 3 == 0 ? HALF : 0));
         if (i % 2 == 0)
             endpoint_close_input(e[i]);
     }
     wait_quiet_after_work(s.p, WORK_S, "calcd waits until its clients read");
     for (int i = 0; i < CLIENTS; i++) {
+        size_t calls = (size_t)(i + 1) * STEP;
+        if (i % 2 != 0 && i % 3 != 0) {
+            endpoint_let_in(e[i], A_LITTLE);
+            endpoint_queue(e[i], stream + calls++ * call_len, call_len);
+            wait_quiet_after_work(s.p, WORK_S, "calcd waits until its client reads on");
+        }
         endpoint_hold(e[i], false);
-        expect_replies(e[i], (size_t)(i + 1) * STEP, &want, i % 2 == 0);
+        expect_replies(e[i], calls, calls, &want, i % 2 == 0);
         if (i % 2 != 0)
             endpoint_close_input(e[i]);
         endpoint_wait_end(e[i], "calcd closes the connection when all calls are answered");
