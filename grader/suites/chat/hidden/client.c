@@ -175,7 +175,7 @@ TEST(client, both, "chat waits for its input and for the server at once")
 
 TEST(client, server_slow, "while the server does not read, what comes from it is printed")
 {
-    enum { LINES = 12000, SHOWN = 470, TIMES = 100 };
+    enum { LINES = 12000, SHOWN = 470, TIMES = 100, A_LITTLE = 32 << 10 };
     struct random r = random_from_test();
     struct chat *c = chat_on(a_nick(&r));
     const char *filler = letters(&r, SHOWN);
@@ -191,11 +191,19 @@ TEST(client, server_slow, "while the server does not read, what comes from it is
         tell(c, ":bob!u@127.0.0.1 PRIVMSG %s :slow down %d", c->nick, i);
         chat_prints(c, "the server has sent it, and does not read", "*bob* slow down %d", i);
     }
+    /* It reads a little: there is room for the next line, though others wait before it. */
+    for (int i = 0; i < 4; i++)
+        endpoint_let_in(c->e, A_LITTLE);
+    wait_rest(c->p, "chat sleeps while the server has read a little, and does not read on");
+    const char *last = text("/msg bob %d %s\n", LINES, filler);
+    program_queue(c->p, last, strlen(last));
+    wait_rest(c->p, "chat sleeps while the server does not read on");
     endpoint_hold(c->e, false);
-    for (int i = 0; i < LINES; i++) {
+    for (int i = 0; i <= LINES; i++) {
         size_t len;
         const char *want = text("PRIVMSG bob :%d %s\r", i, filler);
-        const char *at = endpoint_read_line(c->e, "the server reads again, and gets all", &len);
+        const char *at =
+            endpoint_read_line(c->e, "the server reads again, and gets all in its order", &len);
         EXPECT(at != NULL && len == strlen(want) && memcmp(at, want, len) == 0, want,
                at != NULL ? quoted(at, len, 100) : "the connection has ended");
     }
