@@ -382,22 +382,37 @@ double process_cpu_seconds(pid_t pid)
     return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
 }
 
-long process_peak_kb(pid_t pid)
+static long peak_kb(pid_t pid, const char *field)
 {
     char status[TEXT_MAX];
     observe_read(status, sizeof status, pid, "status");
-    long kb = status_number(status, "\nVmHWM:");
+    long kb = status_number(status, field);
     return kb > 0 ? kb : 0;
+}
+
+static long family_peak_kb(pid_t pid, const char *field)
+{
+    static struct process_list list;
+    long sum = peak_kb(pid, field);
+    process_family(pid, &list);
+    for (size_t i = 0; i < list.count; i++)
+        sum += peak_kb(list.pid[i], field);
+    return sum;
+}
+
+long process_peak_kb(pid_t pid)
+{
+    return peak_kb(pid, "\nVmHWM:");
 }
 
 long process_family_peak_kb(pid_t pid)
 {
-    static struct process_list list;
-    long sum = process_peak_kb(pid);
-    process_family(pid, &list);
-    for (size_t i = 0; i < list.count; i++)
-        sum += process_peak_kb(list.pid[i]);
-    return sum;
+    return family_peak_kb(pid, "\nVmHWM:");
+}
+
+long process_family_peak_asked_kb(pid_t pid)
+{
+    return family_peak_kb(pid, "\nVmPeak:");
 }
 
 /* The program that `pid`, which is called as valgrind's tool, runs; NULL: it runs no such. */

@@ -53,7 +53,10 @@ size_t process_family_descriptors(pid_t pid);
 double process_cpu_seconds(pid_t pid);  /* user and system, its threads, not its children */
 long process_peak_kb(pid_t pid);        /* VmHWM */
 long process_family_peak_kb(pid_t pid); /* the sum of its own and its family's */
-long process_switches(pid_t pid);       /* voluntary and not, over its threads */
+/* The same of what was asked for, used or not (VmPeak of proc(5)): a thread alone may have reserved
+ * 200 MiB. */
+long process_family_peak_asked_kb(pid_t pid);
+long process_switches(pid_t pid);                      /* voluntary and not, over its threads */
 void process_command(pid_t pid, char name[static 32]); /* comm, escaped */
 
 /* One mapping of a file: addresses, where in the file it begins, and the file's path (" (deleted)"

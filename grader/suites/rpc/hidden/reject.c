@@ -26,14 +26,20 @@ TEST(reject, vector, "vectors that are too long, or longer than their data: GARB
                    {0x20000001, 16}, {0x20000400, 8192},
                    {0x80000000, 8},  {0x80000001, 8},
                    {0xE0000001, 8},  {0xFFFFFFFF, 16},
-                   {0x01000000, 8},  {0, 0},
-                   {0x00010001, 8}};
+                   {0x01000000, 8},  {0x0FFFFFFF, 8},
+                   {0, 0},           {0x00010001, 8}};
+    const long limit_kb = 1024 * MIB_KB;
     struct server s = calcd("");
     struct endpoint *e = connection(&s, "a client");
+    long before = process_family_peak_asked_kb(program_pid(s.p));
     for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++) {
         struct wire call = vector_of(&r, vectors[i].claimed, vectors[i].bytes);
         expect_called(e, &call, NULL);
     }
+    long grown = process_family_peak_asked_kb(program_pid(s.p)) - before;
+    EXPECT(grown <= limit_kb,
+           "calcd asks for no more memory than a message has bytes, whatever a vector claims",
+           text("it has asked for %ld MiB", grown / MIB_KB));
 }
 
 TEST(reject, rpc_version, "another rpcvers: RPC_MISMATCH, 2 to 2, whatever follows")
