@@ -26,8 +26,7 @@ static void reader_goes(struct program *p, const char *dir, const char *pid)
     if (!trace_begin(p))
         return;
     const char *line = text("%s 1 ECHO x\n", pid);
-    if (write(writer, line, strlen(line)) != (ssize_t)strlen(line))
-        suite_failed("cannot write to", requests_of(dir));
+    writer_send(writer, line, strlen(line));
     fifo_close(writer);
     for (int i = 0; i < STOPS_MAX && trace_next(&stop, SLEEPS_MS); i++) {
         ssize_t n = read(fd, &byte, 1);

@@ -50,9 +50,7 @@ static void ask_in_step(struct program *p, const char *dir, struct random *r, un
     int writer = writer_open(dir);
     wait_quiet(p, "the server waits for requests");
     bool traced = trace_begin(p);
-    test_note("> requests: %s", quoted(lines, strlen(lines), 100));
-    if (write(writer, lines, strlen(lines)) != (ssize_t)strlen(lines))
-        suite_failed("cannot write to", requests_of(dir));
+    writer_send(writer, lines, strlen(lines));
     fifo_close(writer);
     for (int i = 0; traced && i < STEPS_MAX && trace_step(SLEEPS_MS); i++)
         ;
@@ -193,7 +191,7 @@ TEST(many, thousand, "after 1,000 clients the server holds as much as before the
 
 TEST(many, always_reachable, "between two clients, too, the server reads its FIFO")
 {
-    enum { STOPS_MAX = 200, SLEEPS_MS = 100, ROUNDS = 1 };
+    enum { STOPS_MAX = 200, SLEEPS_MS = 100, ROUNDS = 3 };
     struct random r = random_from_test();
     const char *dir = dir_make(&r);
     struct trace_stop stop;
@@ -209,8 +207,7 @@ TEST(many, always_reachable, "between two clients, too, the server reads its FIF
             return;
         }
         const char *line = text("%s 1 ECHO x\n", v->pid);
-        if (write(writer, line, strlen(line)) != (ssize_t)strlen(line))
-            suite_failed("cannot write to", requests_of(dir));
+        writer_send(writer, line, strlen(line));
         fifo_close(writer);
         /* At each of its system calls until it sleeps again. Each look is a client that comes and
          * goes, so it may go on for ever. */

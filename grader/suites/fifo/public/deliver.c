@@ -39,9 +39,7 @@ static bool fails_with(struct program *p, const char *dir, const char *pid, int 
         return false;
     }
     const char *line = text("%s 1 ECHO late\n", pid);
-    test_note("> requests: %s", quoted(line, strlen(line), 100));
-    if (write(writer, line, strlen(line)) != (ssize_t)strlen(line))
-        suite_failed("cannot write to", requests_of(dir));
+    writer_send(writer, line, strlen(line));
     fifo_close(writer);
     for (int i = 0; i < STOPS_MAX && !failed && trace_next(&stop, SLEEPS_MS); i++)
         failed = stop.leaves && stop.result == -error && can_fail_with(error, stop.number);
