@@ -210,22 +210,10 @@ static void add_clean(cJSON *item, const char *key, const char *value)
     strbuf_release(&s);
 }
 
-static bool is_there(const cJSON *findings, const cJSON *item)
-{
-    const cJSON *f;
-    cJSON_ArrayForEach (f, findings)
-        if (cJSON_Compare(f, item, true))
-            return true;
-    return false;
-}
-
-static cJSON *finding_add(cJSON *findings, const char *kind, const char *function, const char *file,
+static cJSON *finding_new(const char *kind, const char *function, const char *file,
                           const char *line, long long bytes, const char *what)
 {
-    if (cJSON_GetArraySize(findings) >= FINDINGS_MAX)
-        return NULL;
     cJSON *item = cJSON_CreateObject();
-    json_append(findings, item);
     add_clean(item, "kind", kind);
     add_clean(item, "function", function);
     add_clean(item, "file", file);
@@ -235,27 +223,38 @@ static cJSON *finding_add(cJSON *findings, const char *kind, const char *functio
     return item;
 }
 
+/* Takes `item`, which goes where there are many. */
+static void finding_add(cJSON *findings, cJSON *item)
+{
+    if (cJSON_GetArraySize(findings) < FINDINGS_MAX)
+        json_append(findings, item);
+    else
+        cJSON_Delete(item);
+}
+
+static bool is_there(const cJSON *findings, const cJSON *item)
+{
+    const cJSON *f;
+    cJSON_ArrayForEach (f, findings)
+        if (cJSON_Compare(f, item, true))
+            return true;
+    return false;
+}
+
 /*
  * Of a child, what it did wrong counts, and once where several did the same. What it has lost goes
  * with its end, and is often nothing but what its parent had and it has no use for.
  */
-static void xml_error_of_child(struct xml *x)
+static void xml_error_of_child(const struct xml *x)
 {
-    static const char where[] = " (in a process that it has forked)";
-    struct xml one = *x;
     if (strncmp(x->kind, "Leak_", 5) == 0)
         return;
-    one.findings = cJSON_CreateArray();
-    snprintf(one.what, sizeof one.what, "%.*s%s", (int)(sizeof one.what - sizeof where), x->what,
-             where);
-    finding_add(one.findings, one.kind, one.place.function, one.place.file, one.place.line, 0,
-                one.what);
-    cJSON *item = cJSON_DetachItemFromArray(one.findings, 0);
-    if (is_there(x->findings, item) || cJSON_GetArraySize(x->findings) >= FINDINGS_MAX)
+    cJSON *item = finding_new(x->kind, x->place.function, x->place.file, x->place.line, 0,
+                              text("%s (in a process that it has forked)", x->what));
+    if (is_there(x->findings, item))
         cJSON_Delete(item);
     else
-        json_append(x->findings, item);
-    cJSON_Delete(one.findings);
+        finding_add(x->findings, item);
 }
 
 static void xml_error_ends(struct xml *x)
@@ -270,8 +269,8 @@ static void xml_error_ends(struct xml *x)
     if (x->of_child)
         xml_error_of_child(x);
     else
-        finding_add(x->findings, x->kind, x->place.function, x->place.file, x->place.line, bytes,
-                    x->what);
+        finding_add(x->findings, finding_new(x->kind, x->place.function, x->place.file,
+                                             x->place.line, bytes, x->what));
 }
 
 static void XMLCALL xml_end(void *context, const XML_Char *name)
@@ -374,7 +373,7 @@ static void parse_log(cJSON *findings, const char *log, size_t len)
                      "descriptor %ld was opened and is still open at the end%s%.*s", fd,
                      target < stop ? ":" : "", (int)(stop - target < 200 ? stop - target : 200),
                      target);
-            finding_add(findings, "OpenDescriptor", "", "", "0", 0, what);
+            finding_add(findings, finding_new("OpenDescriptor", "", "", "0", 0, what));
         }
         at = next;
     }
