@@ -11,10 +11,10 @@
  * and left open from its text log (valgrind 3.19 leaves them out of the XML). Of the processes that
  * it forks, errors count as its own; what they have lost, or left open, goes with their end, and
  * they are not followed over exec. An XML that does not end (killed, or exec'd out of valgrind)
- * fails the test with that sentence, and so does one that the program has added to. The exit status and argv[0] are the program's own; PATH begins with the program's
- * folder, which is how valgrind finds it. The limits are the lab's, with six times the processor
- * time and without one of memory. Where the compiler has inlined a function, its caller is named;
- * the line is right.
+ * fails the test with that sentence, and so does one that the program has added to. The exit status
+ * and argv[0] are the program's own; PATH begins with the program's folder, which is how valgrind
+ * finds it. The limits are the lab's, with six times the processor time and without one of memory.
+ * Where the compiler has inlined a function, its caller is named; the line is right.
  */
 #ifndef IPCLAB_HARNESS_MEMCHECK_H
 #define IPCLAB_HARNESS_MEMCHECK_H
