@@ -84,6 +84,8 @@ struct endpoint *net_connect_narrow(int family, int port, const char *name);
 struct endpoint *net_try_connect(int family, int port, const char *name);
 /* Listens at a port that the system chooses. While held, nobody is accepted. */
 struct endpoint *net_listen(int family, const char *name);
+/* The same; those who connect have as little room as those of net_connect_narrow(). */
+struct endpoint *net_listen_narrow(int family, const char *name);
 /* The same with a queue that is full: whoever connects is not answered, and waits (listen(2),
  * tcp(7): its SYN is dropped). */
 struct endpoint *net_listen_full(int family, const char *name);

@@ -219,12 +219,24 @@ bool net_is_under_way(void)
 
 /* ---- listeners ---- */
 
-struct endpoint *net_listen(int family, const char *name)
+static struct endpoint *add_listener(int family, bool narrow, const char *name)
 {
     int fd = open_bound(family, SOCK_STREAM, name);
+    if (narrow) /* whatever it accepts inherits that */
+        make_narrow(fd, name);
     if (listen(fd, BACKLOG) != 0)
         test_broken("%s cannot listen: %s", name, strerror(errno));
     return add_socket(ENDPOINT_LISTENER, fd, name);
+}
+
+struct endpoint *net_listen(int family, const char *name)
+{
+    return add_listener(family, false, name);
+}
+
+struct endpoint *net_listen_narrow(int family, const char *name)
+{
+    return add_listener(family, true, name);
 }
 
 struct endpoint *net_listen_full(int family, const char *name)

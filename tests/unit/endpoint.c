@@ -112,6 +112,16 @@ static void narrow(void)
     size_t little = room(listener, net_connect_narrow(AF_INET, port, "narrow"));
     EXPECT(little < usual / 4 && little < 256 << 10, "little room",
            text("room for %zu bytes, and usually for %zu", little, usual));
+
+    /* The same for who sends to us: of a MiB as much was taken as the connection holds. */
+    static char mib[1 << 20];
+    struct endpoint *narrow_listener = net_listen_narrow(AF_INET, "our narrow server");
+    struct endpoint *client = net_connect(AF_INET, endpoint_port(narrow_listener), "usual");
+    struct endpoint *server = net_accept(narrow_listener, "a connection");
+    endpoint_hold(server, true);
+    size_t taken = endpoint_send_some(client, mib, sizeof mib);
+    EXPECT(taken > 0 && taken < 256 << 10, "little room behind a narrow listener",
+           text("%zu bytes of 1 MiB were taken", taken));
 }
 
 Test(endpoint, a_narrow_connection_has_little_room)

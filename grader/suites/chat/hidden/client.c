@@ -175,9 +175,9 @@ TEST(client, both, "chat waits for its input and for the server at once")
 
 TEST(client, server_slow, "while the server does not read, what comes from it is printed")
 {
-    enum { LINES = 12000, SHOWN = 470, TIMES = 100, A_LITTLE = 32 << 10 };
+    enum { LINES = 12000, SHOWN = 470, TIMES = 100, STEPS = 16, A_LITTLE = 1 << 10 };
     struct random r = random_from_test();
-    struct chat *c = chat_on(a_nick(&r));
+    struct chat *c = chat_on_narrow(a_nick(&r));
     const char *filler = letters(&r, SHOWN);
     chat_prints_nothing(c, "it is registered");
     endpoint_hold(c->e, true);
@@ -191,15 +191,16 @@ TEST(client, server_slow, "while the server does not read, what comes from it is
         tell(c, ":bob!u@127.0.0.1 PRIVMSG %s :slow down %d", c->nick, i);
         chat_prints(c, "the server has sent it, and does not read", "*bob* slow down %d", i);
     }
-    /* It reads a little: there is room for the next line, though others wait before it. */
-    for (int i = 0; i < 4; i++)
+    /* It reads a little, again and again: there is room for the next line, though others wait
+     * before it. */
+    for (int i = 0; i < STEPS; i++) {
         endpoint_let_in(c->e, A_LITTLE);
-    wait_rest(c->p, "chat sleeps while the server has read a little, and does not read on");
-    const char *last = text("/msg bob %d %s\n", LINES, filler);
-    program_queue(c->p, last, strlen(last));
-    wait_rest(c->p, "chat sleeps while the server does not read on");
+        const char *line = text("/msg bob %d %s\n", LINES + i, filler);
+        program_queue(c->p, line, strlen(line));
+        wait_rest(c->p, "chat sleeps while the server has read a little, and does not read on");
+    }
     endpoint_hold(c->e, false);
-    for (int i = 0; i <= LINES; i++) {
+    for (int i = 0; i < LINES + STEPS; i++) {
         size_t len;
         const char *want = text("PRIVMSG bob :%d %s\r", i, filler);
         const char *at =

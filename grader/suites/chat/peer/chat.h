@@ -89,6 +89,8 @@ struct user *member(struct chatd *d, const char *nick);
 /* Joins `channel`; what came for it before is thrown away. */
 void enter(struct user *u, const char *channel);
 struct user *member_on(struct chatd *d, const char *nick, const char *channel);
+/* The same; its connection soon takes no more, while it is held (net_connect_narrow()). */
+struct user *narrow_member_on(struct chatd *d, const char *nick, const char *channel);
 /* 001 to 004 and 422, in this order and alone. */
 void hear_welcome(struct user *u, const char *why);
 void register_as(struct user *u, const char *nick);
@@ -150,6 +152,9 @@ struct chat *chat_start(const char *nick);
 struct chat *chat_start_as(struct program *p, int family, const char *host, const char *nick);
 /* NICK and USER are read, and the welcome is sent. */
 struct chat *chat_on(const char *nick);
+/* The same; there is little room for what it sends, while its connection is held
+ * (net_listen_narrow()). */
+struct chat *chat_on_narrow(const char *nick);
 void chat_registers(struct chat *c);
 void chat_welcome(struct chat *c);
 /* On a channel: /join is typed, read and confirmed. */

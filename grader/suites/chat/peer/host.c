@@ -16,17 +16,23 @@ static const struct about about_client = {
 
 /* ---- starting ---- */
 
-struct chat *chat_start_as(struct program *p, int family, const char *host, const char *nick)
+static struct chat *start_at(struct endpoint *listener, struct program *p, const char *host,
+                             const char *nick)
 {
     struct chat *c = kept(sizeof *c);
     harness_stuck_after(STUCK_SOON_MS);
     c->p = p;
     c->nick = nick;
-    c->listener = net_listen(family, "our server");
+    c->listener = listener;
     program_args(p, host, text("%d", endpoint_port(c->listener)), nick, NULL);
     program_start(p);
     c->e = net_accept(c->listener, "chat connects to HOST and PORT");
     return c;
+}
+
+struct chat *chat_start_as(struct program *p, int family, const char *host, const char *nick)
+{
+    return start_at(net_listen(family, "our server"), p, host, nick);
 }
 
 struct chat *chat_start(const char *nick)
@@ -77,14 +83,24 @@ void chat_welcome(struct chat *c)
     tell(c, ":our.server 422 %s :No message of the day", c->nick);
 }
 
-struct chat *chat_on(const char *nick)
+static struct chat *on_at(struct endpoint *listener, const char *nick)
 {
     const struct about *before = test_about(&about_client);
-    struct chat *c = chat_start(nick);
+    struct chat *c = start_at(listener, program_new("chat"), "127.0.0.1", nick);
     chat_registers(c);
     chat_welcome(c);
     test_about(before);
     return c;
+}
+
+struct chat *chat_on(const char *nick)
+{
+    return on_at(net_listen(AF_INET, "our server"), nick);
+}
+
+struct chat *chat_on_narrow(const char *nick)
+{
+    return on_at(net_listen_narrow(AF_INET, "our server"), nick);
 }
 
 void chat_joins(struct chat *c, const char *channel)

@@ -61,15 +61,21 @@ struct chatd *chatd_start(void)
 
 /* ---- users ---- */
 
-struct user *guest_over(struct chatd *d, int family, const char *name)
+static struct user *guest_by(struct chatd *d, int family, const char *name,
+                             struct endpoint *(*connect_to)(int, int, const char *))
 {
     const struct about *before = test_about(&about_listening);
     struct user *u = kept(sizeof *u);
     u->nick = "*";
     u->chatd = d;
-    u->e = net_connect(family, d->port, name);
+    u->e = connect_to(family, d->port, name);
     test_about(before);
     return u;
+}
+
+struct user *guest_over(struct chatd *d, int family, const char *name)
+{
+    return guest_by(d, family, name, net_connect);
 }
 
 struct user *guest(struct chatd *d, const char *name)
@@ -301,6 +307,14 @@ void enter(struct user *u, const char *channel)
 struct user *member_on(struct chatd *d, const char *nick, const char *channel)
 {
     struct user *u = member(d, nick);
+    enter(u, channel);
+    return u;
+}
+
+struct user *narrow_member_on(struct chatd *d, const char *nick, const char *channel)
+{
+    struct user *u = guest_by(d, AF_INET, nick, net_connect_narrow);
+    register_as(u, nick);
     enter(u, channel);
     return u;
 }
