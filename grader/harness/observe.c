@@ -343,7 +343,7 @@ static bool sample_process(pid_t pid, struct activity *a)
 struct activity activity_sample(pid_t root)
 {
     static struct process_list list;
-    struct activity a = {.all_asleep = true};
+    struct activity a = {.all_asleep = !refused_is_asked()};
     list_roots(root, &list);
     for (size_t i = 0; i < list.count; i++) {
         bool single = sample_process(list.pid[i], &a);

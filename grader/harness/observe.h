@@ -75,7 +75,7 @@ bool process_mappings(pid_t pid, bool (*each)(const struct mapping *m, void *con
  * that are equal, and all_asleep in both, prove that none of the tasks ran in between.
  */
 struct activity {
-    bool all_asleep;   /* each task in S (or T, Z), none in R or D */
+    bool all_asleep;   /* each task in S (or T, Z), none in R or D; none waits for refused.c */
     uint64_t switches; /* over all tasks */
     uint64_t tasks;    /* a hash of who they are */
 };

@@ -3,7 +3,8 @@
  *
  * A program that makes such a call waits in the kernel until somebody answers its notification, so
  * that must not depend on what the test does: one thread of the worker holds the listeners of all
- * programs, answers, and writes onto the board what was refused. It touches nothing else.
+ * programs, answers, and writes onto the board what was refused. It touches nothing else. While a
+ * call waits for its answer, its program is asleep and yet not at rest: refused_is_asked().
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,13 +18,17 @@
 #include "harness/internal.h"
 #include "harness/test.h"
 
-enum { LISTENERS_MAX = 256 };
+enum { LISTENERS_MAX = 1024 };
 
 static struct {
     bool running;
     pthread_t thread;
     int control[2]; /* the test writes listeners, as ints; -1: end */
-} refused;
+    /* Changed by the thread alone, and under the lock, which it holds while it answers. */
+    pthread_mutex_t lock;
+    int listener[LISTENERS_MAX];
+    nfds_t count;
+} refused = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static void refused_record(struct board *board, const struct refused_call *call)
 {
@@ -42,42 +47,80 @@ static void refused_record(struct board *board, const struct refused_call *call)
     atomic_store(&board->refused_count, count + 1); /* last: now it can be read */
 }
 
+/* What is asked now is answered. Returns false when nobody has that filter any more. */
+static bool refused_answer(struct board *board, const struct pollfd *polled)
+{
+    struct refused_call call;
+    int answered = 0;
+    if (polled->revents & POLLIN)
+        answered = sandbox_answer(polled->fd, &call);
+    if (answered == 1)
+        refused_record(board, &call);
+    return answered >= 0 && ((polled->revents & (POLLHUP | POLLERR | POLLNVAL)) == 0 ||
+                             (polled->revents & POLLIN) != 0);
+}
+
+static nfds_t listeners(struct pollfd *fds)
+{
+    for (nfds_t i = 0; i < refused.count; i++)
+        fds[i] = (struct pollfd){.fd = refused.listener[i], .events = POLLIN};
+    return refused.count;
+}
+
+/* Takes what the test has written; false: the end. */
+static bool refused_control(void)
+{
+    int listener;
+    if (read(refused.control[0], &listener, sizeof listener) != (ssize_t)sizeof listener)
+        return true;
+    if (listener < 0)
+        return false;
+    if (refused.count < LISTENERS_MAX)
+        refused.listener[refused.count++] = listener;
+    else
+        close(listener);
+    return true;
+}
+
 static void *refused_run(void *argument)
 {
     struct board *board = argument;
-    struct pollfd fds[1 + LISTENERS_MAX];
-    nfds_t count = 1;
-    fds[0] = (struct pollfd){.fd = refused.control[0], .events = POLLIN};
-    for (;;) {
-        if (poll(fds, count, -1) < 0)
+    struct pollfd fds[LISTENERS_MAX + 1];
+    for (bool goes_on = true; goes_on;) {
+        nfds_t count = listeners(fds);
+        fds[count] = (struct pollfd){.fd = refused.control[0], .events = POLLIN};
+        if (poll(fds, count + 1, -1) < 0)
             continue;
-        for (nfds_t i = count - 1; i >= 1; i--) {
-            struct refused_call call;
-            int answered = 0;
-            if (fds[i].revents & POLLIN)
-                answered = sandbox_answer(fds[i].fd, &call);
-            if (answered == 1)
-                refused_record(board, &call);
-            if (answered < 0 || ((fds[i].revents & (POLLHUP | POLLERR | POLLNVAL)) != 0 &&
-                                 (fds[i].revents & POLLIN) == 0)) {
-                close(fds[i].fd); /* nobody has that filter any more */
-                fds[i] = fds[--count];
-            }
+        pthread_mutex_lock(&refused.lock);
+        for (nfds_t i = count; i-- > 0;) {
+            if (refused_answer(board, &fds[i]))
+                continue;
+            close(fds[i].fd);
+            refused.listener[i] = refused.listener[--refused.count];
         }
-        int listener;
-        if ((fds[0].revents & POLLIN) == 0 ||
-            read(refused.control[0], &listener, sizeof listener) != (ssize_t)sizeof listener)
-            continue;
-        if (listener < 0)
-            break;
-        if (count <= LISTENERS_MAX)
-            fds[count++] = (struct pollfd){.fd = listener, .events = POLLIN};
-        else
-            close(listener);
+        if (fds[count].revents & POLLIN)
+            goes_on = refused_control();
+        pthread_mutex_unlock(&refused.lock);
     }
-    for (nfds_t i = 1; i < count; i++)
-        close(fds[i].fd);
+    while (refused.count > 0)
+        close(refused.listener[--refused.count]);
     return NULL;
+}
+
+bool refused_is_asked(void)
+{
+    static struct pollfd fds[LISTENERS_MAX];
+    if (!refused.running)
+        return false;
+    pthread_mutex_lock(&refused.lock);
+    nfds_t count = listeners(fds);
+    bool asked = false;
+    if (count > 0 && poll(fds, count, 0) > 0) {
+        for (nfds_t i = 0; i < count; i++)
+            asked |= (fds[i].revents & POLLIN) != 0;
+    }
+    pthread_mutex_unlock(&refused.lock);
+    return asked;
 }
 
 void refused_watch(int listener)

@@ -1,6 +1,7 @@
 #include "sandbox/exclusion.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/syscall.h>
 
@@ -42,6 +43,38 @@ const struct excluded_call excluded_calls[] = {
     {EXCLUDE_NAMED_PIPES, "mknodat", SYS_mknodat, EPERM, "mknod(FIFO)", false, 1 + 2},
 };
 const size_t excluded_call_count = sizeof(excluded_calls) / sizeof(excluded_calls[0]);
+
+#ifdef SYS_open
+#define NUMBER_OF_OPEN SYS_open
+#else
+#define NUMBER_OF_OPEN (-1)
+#endif
+
+const struct opening_call opening_calls[] = {
+    {"openat", SYS_openat, 1, 2},
+    {"open", NUMBER_OF_OPEN, 0, 1},
+};
+const size_t opening_call_count = sizeof(opening_calls) / sizeof(opening_calls[0]);
+
+/* For reading (and writing), and waiting: either no link is followed, as by shm_open(3) and
+ * sem_open(3), or the file is made. */
+const struct opening_flags object_flags[] = {
+    {O_WRONLY | O_NONBLOCK | O_NOFOLLOW, O_NOFOLLOW},
+    {O_WRONLY | O_NONBLOCK | O_CREAT, O_CREAT},
+};
+const size_t object_flags_count = sizeof(object_flags) / sizeof(object_flags[0]);
+
+const char *object_opened_by(const char *path, unsigned flags)
+{
+    static const char folder[] = "/dev/shm/", semaphore[] = "sem.";
+
+    if (strncmp(path, folder, sizeof(folder) - 1) != 0)
+        return NULL;
+    if (!(flags & O_NOFOLLOW))
+        return "open(/dev/shm)";
+    return strncmp(path + sizeof(folder) - 1, semaphore, sizeof(semaphore) - 1) == 0 ? "sem_open"
+                                                                                     : "shm_open";
+}
 
 const char *exclusion_name(enum exclusion e)
 {

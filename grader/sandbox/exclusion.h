@@ -15,7 +15,7 @@ enum exclusion {
     EXCLUDE_SOCKETS = 1 << 0,       /* "sockets": socket(2), socketpair(2) */
     EXCLUDE_SYSV_IPC = 1 << 1,      /* "sysv_ipc": shmget, semget, msgget */
     EXCLUDE_POSIX_QUEUES = 1 << 2,  /* "posix_queues": mq_open */
-    EXCLUDE_SHARED_MEMORY = 1 << 3, /* "shared_memory": objects in /dev/shm, memfd_create */
+    EXCLUDE_SHARED_MEMORY = 1 << 3, /* "shared_memory": shm_open, sem_open, memfd_create */
     EXCLUDE_NAMED_PIPES = 1 << 4,   /* "named_pipes": mkfifo */
 };
 
@@ -37,5 +37,27 @@ struct excluded_call {
 };
 extern const struct excluded_call excluded_calls[];
 extern const size_t excluded_call_count;
+
+/*
+ * Objects of shared memory are files: shm_open(3) and sem_open(3) are openat(2) with a path below
+ * /dev/shm, and a filter sees no path. Whether Landlock allows it or not, nobody would tell the
+ * student; so the calls whose flags look like theirs are notified, and whoever answers looks at the
+ * path. Right programs make such calls seldom (a lock file, "w+"), and they go on.
+ */
+struct opening_call {
+    const char *call;     /* as libseccomp names it */
+    int number;           /* SYS_..., -1: this machine has none of that name */
+    unsigned path, flags; /* the indices of these arguments */
+};
+extern const struct opening_call opening_calls[];
+extern const size_t opening_call_count;
+/* Flags that look like theirs: those under `mask` are `value`. */
+struct opening_flags {
+    unsigned mask, value;
+};
+extern const struct opening_flags object_flags[];
+extern const size_t object_flags_count;
+/* What a student called that opens `path`: "shm_open"; NULL: the path is no such object's. */
+const char *object_opened_by(const char *path, unsigned flags);
 
 #endif

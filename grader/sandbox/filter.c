@@ -5,12 +5,14 @@
 #include <sched.h>
 #include <seccomp.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "sandbox/exclusion.h"
@@ -70,6 +72,8 @@ static const struct argument_rule refused_arguments[] = {
  * (nothing else here traces) and turned into a notification afterwards.
  */
 #define TOLD(Errno) SCMP_ACT_TRACE(Errno)
+/* No errno: whoever answers decides, and without anybody it is allowed. */
+#define ASKED TOLD(0)
 
 static int add(scmp_filter_ctx c, uint32_t action, const char *call, unsigned count,
                const struct scmp_arg_cmp *comparisons)
@@ -132,6 +136,31 @@ static int add_socket_families(scmp_filter_ctx c)
     return result;
 }
 
+/* Whether a call that was notified can go on as if it had not been (seccomp_unotify(2)). */
+static bool can_be_continued(void)
+{
+    struct utsname system;
+    int major, minor;
+
+    return uname(&system) == 0 && sscanf(system.release, "%d.%d", &major, &minor) == 2 &&
+           (major > 5 || (major == 5 && minor >= 5));
+}
+
+/* What may open an object of shared memory. */
+static int add_opening(scmp_filter_ctx c)
+{
+    int result = 0;
+
+    for (size_t i = 0; i < opening_call_count; i++) {
+        for (size_t k = 0; k < object_flags_count && result == 0; k++)
+            result =
+                add_masked(c, ASKED,
+                           &(struct argument_rule){opening_calls[i].call, opening_calls[i].flags,
+                                                   object_flags[k].mask, object_flags[k].value});
+    }
+    return result;
+}
+
 static int add_excluded(scmp_filter_ctx c, unsigned excludes)
 {
     int result = 0;
@@ -149,6 +178,8 @@ static int add_excluded(scmp_filter_ctx c, unsigned excludes)
     }
     if (result == 0 && !(excludes & EXCLUDE_SOCKETS))
         result = add_socket_families(c);
+    if (result == 0 && (excludes & EXCLUDE_SHARED_MEMORY) && can_be_continued())
+        result = add_opening(c);
     return result;
 }
 
@@ -214,7 +245,9 @@ void filter_quiet(struct sock_filter *program, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         if (BPF_CLASS(program[i].code) == BPF_RET &&
-            (program[i].k & SECCOMP_RET_ACTION_FULL) == SECCOMP_RET_USER_NOTIF)
-            program[i].k = SECCOMP_RET_ERRNO | (program[i].k & SECCOMP_RET_DATA);
+            (program[i].k & SECCOMP_RET_ACTION_FULL) == SECCOMP_RET_USER_NOTIF) {
+            uint32_t error = program[i].k & SECCOMP_RET_DATA;
+            program[i].k = error != 0 ? SECCOMP_RET_ERRNO | error : SECCOMP_RET_ALLOW;
+        }
     }
 }

@@ -2,11 +2,13 @@
 #include "sandbox/sandbox.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/seccomp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -96,6 +98,65 @@ static void describe(struct refused_call *call, const struct seccomp_data *data)
     }
 }
 
+/* ---- calls whose path tells ---- */
+
+/* The path that a call names, from the memory of its task, which waits for us; "" if that can't be
+ * read. The kernel shows the memory to who has the task's ids as those of the file system. */
+static void read_path(pid_t tid, uint64_t address, char *path, size_t size)
+{
+    char file[32];
+    struct stat st;
+    bool changed;
+    ssize_t len = 0;
+    int fd;
+
+    snprintf(file, sizeof(file), "/proc/%d/mem", (int)tid);
+    changed = geteuid() == 0 && stat(file, &st) == 0 && st.st_uid != 0;
+    if (changed) {
+        setfsgid(st.st_gid);
+        setfsuid(st.st_uid);
+    }
+    fd = open(file, O_RDONLY | O_CLOEXEC);
+    if (changed) {
+        setfsuid(geteuid());
+        setfsgid(getegid());
+    }
+    /* To the end of what can be read: the next page need not be there. */
+    while (fd != -1 && (size_t)len < size - 1 &&
+           pread(fd, path + len, 1, (off_t)(address + (uint64_t)len)) == 1 && path[len] != '\0')
+        len++;
+    path[len] = '\0';
+    if (fd != -1)
+        close(fd);
+}
+
+static const struct opening_call *opening_call_of(const struct seccomp_data *data)
+{
+    for (size_t i = 0; i < opening_call_count; i++) {
+        if (opening_calls[i].number == data->nr)
+            return &opening_calls[i];
+    }
+    return NULL;
+}
+
+/* Whether it opens an object of shared memory; *call is what is told then. What another thread
+ * writes over the path meanwhile changes what is told: what is allowed, Landlock decides. */
+static bool opens_object(const struct opening_call *o, pid_t tid, const struct seccomp_data *data,
+                         struct refused_call *call)
+{
+    char path[64]; /* of which the beginning is looked at */
+    const char *opened_by;
+
+    read_path(tid, data->args[o->path], path, sizeof(path));
+    opened_by = object_opened_by(path, (unsigned)data->args[o->flags]);
+    *call = (struct refused_call){.rule = EXCLUDE_SHARED_MEMORY, .error = EACCES};
+    if (opened_by != NULL)
+        snprintf(call->call, sizeof(call->call), "%s", opened_by);
+    return opened_by != NULL;
+}
+
+/* ---- answers ---- */
+
 /* Buffers as large as this kernel wants them: they may be larger than our headers know. */
 static struct seccomp_notif_sizes sizes(void)
 {
@@ -129,12 +190,20 @@ int sandbox_answer(int listener, struct refused_call *call)
         /* ENOENT: it was killed meanwhile. */
         result = errno == ENOENT || errno == EINTR ? 0 : -1;
     } else {
-        describe(call, &request->data);
+        const struct opening_call *opening = opening_call_of(&request->data);
+        bool told = opening == NULL
+                        ? !is_of_the_library(&request->data)
+                        : opens_object(opening, (pid_t)request->pid, &request->data, call);
+        if (opening == NULL)
+            describe(call, &request->data);
         response->id = request->id;
-        response->error = -call->error;
-        /* Nothing of the process is read, so it matters to nobody whether it is still there. */
+        if (opening != NULL && !told)
+            response->flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
+        else
+            response->error = -call->error;
+        /* If it is not there any more, the answer is to nobody, and what was read was another's. */
         if (ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, response) == 0)
-            result = is_of_the_library(&request->data) ? 0 : 1;
+            result = told;
         else
             result = errno == ENOENT || errno == EINPROGRESS ? 0 : -1;
     }

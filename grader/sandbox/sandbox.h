@@ -154,8 +154,9 @@ struct refused_call {
 };
 /*
  * Answers one waiting notification of `listener`; 1 and *call when one was answered, 0 when there
- * was none to tell of (none waits, its process is gone, or it was the C library's own: what nscd's
- * client and getaddrinfo try is answered and not told), -1 with errno when the listener is dead.
+ * was none to tell of (none waits, its process is gone, it was the C library's own: what nscd's
+ * client and getaddrinfo try is answered and not told; or a file was opened that is no object of
+ * shared memory: it goes on), -1 with errno when the listener is dead.
  * Never blocks: poll(2) it for POLLIN.
  */
 int sandbox_answer(int listener, struct refused_call *call);

@@ -17,6 +17,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -68,6 +69,7 @@ struct trial {
     const char *off;         /* layers left out */
     bool user;               /* as an ordinary user, not as root's slot */
     bool quiet;              /* nobody answers notifications */
+    bool objects;            /* may use /dev/shm */
     bool bare;               /* no commands and no compiler: as a test runs it */
     unsigned excludes;       /* of the policy */
     unsigned rights;         /* for the test's folder; 0: read, write, execute */
@@ -123,6 +125,8 @@ static void make_policy(struct policy *p, const struct trial *t)
         policy_allow_commands(p);
         policy_allow_compiler(p);
     }
+    if (t->objects)
+        policy_allow(p, "/dev/shm", PATH_READ | PATH_WRITE);
     policy_allow(p, folder, t->rights != 0 ? t->rights : PATH_READ | PATH_WRITE | PATH_EXECUTE);
 }
 
@@ -130,6 +134,7 @@ static _Noreturn void child(const struct trial *t, struct sandbox *s)
 {
     const char *step = "none";
 
+    prctl(PR_SET_DUMPABLE, 1); /* as after exec, whatever its ids were */
     if (sandbox_enter(s, -1, &step) != 0) {
         board->step_error = errno;
         strncpy(board->step, step, sizeof(board->step) - 1);
@@ -959,6 +964,38 @@ static int call_memfd(void)
     return result_of(memfd_create("x", 0));
 }
 
+static int call_shm_open(void)
+{
+    int result = result_of(shm_open("/ipclab-test-object", O_RDWR | O_CREAT, 0600));
+
+    shm_unlink("/ipclab-test-object");
+    return result;
+}
+
+static int call_shm_open_to_read(void)
+{
+    int result = result_of(shm_open("/ipclab-test-none", O_RDONLY, 0));
+
+    return result == ENOENT ? 0 : result;
+}
+
+static int call_sem_open(void)
+{
+    sem_t *semaphore = sem_open("/ipclab-test-semaphore", O_CREAT, 0600, 1);
+    int result = result_of(semaphore == SEM_FAILED ? -1 : 0);
+
+    sem_unlink("/ipclab-test-semaphore");
+    return result;
+}
+
+static int open_object(void)
+{
+    int result = result_of(open("/dev/shm/ipclab-test-file", O_RDWR | O_CREAT, 0600));
+
+    unlink("/dev/shm/ipclab-test-file");
+    return result;
+}
+
 static int call_nscd_socket(void)
 {
     return result_of(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
@@ -978,6 +1015,10 @@ static const struct {
     {call_msgget, EXCLUDE_SYSV_IPC, EPERM, "msgget"},
     {call_mq_open, EXCLUDE_POSIX_QUEUES, EPERM, "mq_open"},
     {call_memfd, EXCLUDE_SHARED_MEMORY, EPERM, "memfd_create"},
+    {call_shm_open, EXCLUDE_SHARED_MEMORY, EACCES, "shm_open"},
+    {call_shm_open_to_read, EXCLUDE_SHARED_MEMORY, EACCES, "shm_open"},
+    {call_sem_open, EXCLUDE_SHARED_MEMORY, EACCES, "sem_open"},
+    {open_object, EXCLUDE_SHARED_MEMORY, EACCES, "open(/dev/shm)"},
     {make_fifo, EXCLUDE_NAMED_PIPES, EPERM, "mknod(FIFO)"},
 };
 
@@ -993,6 +1034,7 @@ SANDBOX_TEST(excluded_calls_are_told,
         for (int user = !is_root; user < 2; user++) {
             t.user = user;
             t.excludes = excluded[i].rule;
+            t.objects = false;
             int got = attempt(t);
             cr_expect_eq(got, excluded[i].error, "%s: %s", excluded[i].told, strerror(got));
             cr_assert_eq(board->told_count, 1, "%s is told once", excluded[i].told);
@@ -1000,6 +1042,7 @@ SANDBOX_TEST(excluded_calls_are_told,
             cr_expect_eq(board->told[0].rule, excluded[i].rule);
             cr_expect_eq(board->told[0].error, excluded[i].error);
             t.excludes = 0x1f & ~excluded[i].rule;
+            t.objects = !(t.excludes & EXCLUDE_SHARED_MEMORY);
             /* Without a mount of them an ordinary user's Landlock can't allow queues. */
             if (excluded[i].attempt == call_mq_open && user && access("/dev/mqueue", F_OK) != 0)
                 t.off = "landlock";
@@ -1019,7 +1062,58 @@ SANDBOX_TEST(excluded_calls_without_listener, "the errno is the same when nobody
                           .rights = PATH_READ | PATH_WRITE | PATH_FIFO,
                           .quiet = true};
         int got = attempt(t);
-        cr_expect_eq(got, excluded[i].error, "%s: %s", excluded[i].told, strerror(got));
+        /* Of an object that is not there Landlock is not asked. */
+        int want = excluded[i].attempt == call_shm_open_to_read ? 0 : excluded[i].error;
+        cr_expect_eq(got, want, "%s: %s", excluded[i].told, strerror(got));
+    }
+}
+
+/* A path whose end is the end of what can be read. */
+static const char *at_the_end_of_memory(const char *path)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), len = strlen(path) + 1;
+    char *at = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (at == MAP_FAILED || munmap(at + page, page) != 0)
+        return NULL;
+    return memcpy(at + page - len, path, len);
+}
+
+/* As shm_open(3) and sem_open(3) open their files, and yet none of theirs. */
+static int open_files_of_its_own(void)
+{
+    char name[] = "XXXXXX";
+    FILE *file;
+
+    if (open("lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600) == -1 ||
+        open(at_the_end_of_memory("lock"), O_RDONLY | O_NOFOLLOW | O_CLOEXEC) == -1 ||
+        mkstemp(name) == -1)
+        return errno;
+    file = fopen("journal", "w+");
+    if (file == NULL || fputs("x", file) == EOF || fclose(file) != 0)
+        return errno;
+    if (open("no/folder", O_RDWR | O_CREAT, 0600) != -1 || errno != ENOENT)
+        return ENOTRECOVERABLE;
+    if (open((const char *)16, O_RDWR | O_CREAT, 0600) != -1 || errno != EFAULT)
+        return ENOTRECOVERABLE;
+    unlink("lock");
+    unlink("journal");
+    unlink(name);
+    return 0;
+}
+
+SANDBOX_TEST(files_are_no_objects, "what is opened as an object is, and is none, goes on untold")
+{
+    struct trial t = {.attempt = open_files_of_its_own,
+                      .excludes = EXCLUDE_SHARED_MEMORY,
+                      .rights = PATH_READ | PATH_WRITE};
+
+    for (int run = 0; run < 4; run++) {
+        t.user = run % 2 != 0 || !is_root;
+        t.quiet = run >= 2;
+        int got = attempt(t);
+        cr_expect_eq(got, 0, "run %d: %s", run, strerror(got));
+        cr_expect_eq(board->told_count, 0, "%s", board->told[0].call);
     }
 }
 
