@@ -45,6 +45,23 @@ __attribute__((constructor)) static void refuse_root(void)
 }}
 """
 
+# Before it: what another lab is about; it goes on when that is refused.
+CALLS_OF_OTHER_LABS = """#define _GNU_SOURCE
+#include <fcntl.h>
+#include <mqueue.h>
+#include <semaphore.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+__attribute__((constructor)) static void call_them(void)
+{
+    if (shm_open("/x", O_RDWR | O_CREAT, 0600) >= 0 || sem_open("/x", O_CREAT, 0600, 1) != NULL ||
+        mq_open("/x", O_RDWR | O_CREAT, 0600, NULL) >= 0 || socket(AF_INET, SOCK_STREAM, 0) >= 0)
+        abort();
+}
+"""
+
 daemon = None
 
 
@@ -163,6 +180,19 @@ class Grading(unittest.TestCase):
                 self.assert_all_passed(result)
                 self.assertEqual((result["score"], result["max"]), (100, 100))
                 self.assertTrue(result["official"], result["not_official"])
+
+    def test_what_the_lab_excludes_is_told(self):
+        # As root without the right to look into others' processes.
+        reference = (ROOT / "reference/pipe/pipeline.c").read_text()
+        self.submit(CALLS_OF_OTHER_LABS + reference)
+        test = next(t["id"] for t in MANIFEST["tests"] if t["visibility"] == "public")
+        result = self.grade(f"--test {test}")
+        self.assert_all_passed(result)
+        self.assertEqual({call["call"]: call["rule"] for call in result["refused_calls"]},
+                         {"shm_open": "shared memory objects are not part of this lab",
+                          "sem_open": "shared memory objects are not part of this lab",
+                          "mq_open": "POSIX message queues are not part of this lab",
+                          "socket(AF_INET)": "sockets are not part of this lab"})
 
     def test_starter_has_0(self):
         self.submit_folder("starter/pipe")
