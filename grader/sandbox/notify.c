@@ -100,14 +100,15 @@ static void describe(struct refused_call *call, const struct seccomp_data *data)
 
 /* ---- calls whose path tells ---- */
 
-/* The path that a call names, from the memory of its task, which waits for us; "" if that can't be
- * read. The kernel shows the memory to who has the task's ids as those of the file system. */
+/* The beginning of the path that a call names, from the memory of its task, which waits for us; ""
+ * if that can't be read. The kernel shows it to who has the task's ids as those of the file system.
+ */
 static void read_path(pid_t tid, uint64_t address, char *path, size_t size)
 {
     char file[32];
     struct stat st;
     bool changed;
-    ssize_t len = 0;
+    ssize_t len;
     int fd;
 
     snprintf(file, sizeof(file), "/proc/%d/mem", (int)tid);
@@ -121,11 +122,9 @@ static void read_path(pid_t tid, uint64_t address, char *path, size_t size)
         setfsuid(geteuid());
         setfsgid(getegid());
     }
-    /* To the end of what can be read: the next page need not be there. */
-    while (fd != -1 && (size_t)len < size - 1 &&
-           pread(fd, path + len, 1, (off_t)(address + (uint64_t)len)) == 1 && path[len] != '\0')
-        len++;
-    path[len] = '\0';
+    /* It is shorter where the next page is not there. */
+    len = fd != -1 ? pread(fd, path, size - 1, (off_t)address) : -1;
+    path[len > 0 ? len : 0] = '\0';
     if (fd != -1)
         close(fd);
 }
