@@ -44,8 +44,8 @@ bool endpoint_is_gone(const struct endpoint *e);
 /* While held, it is not read: the kernel's buffers fill up. */
 void endpoint_hold(struct endpoint *e, bool hold);
 /* Reads at most so many bytes of what has come by now, though it is held, and returns how many
- * there were: the other side's system has a little room then, and too little to tell its program
- * (POLLOUT comes when a third is free). */
+ * there were: the other side's system has a little room then, and mostly too little to tell its
+ * program (POLLOUT comes when a third is free). */
 size_t endpoint_let_in(struct endpoint *e, size_t most);
 /* From here on what comes is counted and thrown away. Else it is kept until it is taken, and not
  * read any more while 1 MiB waits. */

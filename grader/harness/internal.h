@@ -271,7 +271,7 @@ void refused_watch(int listener); /* takes the descriptor */
 void refused_stop(void);
 /* Whether a call waits for its answer: who made it is asleep, and goes on without anybody's doing.
  */
-bool refused_is_asked(void);
+bool refused_call_waits(void);
 
 /* ---- reports.c ---- */
 

@@ -11,10 +11,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/fsuid.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -343,7 +345,7 @@ static bool sample_process(pid_t pid, struct activity *a)
 struct activity activity_sample(pid_t root)
 {
     static struct process_list list;
-    struct activity a = {.all_asleep = !refused_is_asked()};
+    struct activity a = {.all_asleep = !refused_call_waits()};
     list_roots(root, &list);
     for (size_t i = 0; i < list.count; i++) {
         bool single = sample_process(list.pid[i], &a);
@@ -472,6 +474,7 @@ void observe_as_before(const struct ids *before)
         return;
     setfsuid(before->uid);
     setfsgid(before->gid);
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* forgotten with each change of ids (prctl(2)) */
 }
 
 static void read_descriptor(int folder, pid_t pid, const char *number, struct descriptor *d)

@@ -596,6 +596,8 @@ void program_start(struct program *p)
 #ifndef IPCLAB_FLOOR
     if (notify[0] >= 0) {
         listener = sandbox_receive_listener(notify[0]); /* sent before exec: there, or never */
+        if (listener < 0 && errno == EMFILE)
+            test_broken("no descriptor is left for what '%s' is refused", p->path);
         close(notify[0]);
     }
 #endif

@@ -3,8 +3,8 @@
  *
  * A program that makes such a call waits in the kernel until somebody answers its notification, so
  * that must not depend on what the test does: one thread of the worker holds the listeners of all
- * programs, answers, and writes onto the board what was refused. It touches nothing else. While a
- * call waits for its answer, its program is asleep and yet not at rest: refused_is_asked().
+ * programs, answers, and writes onto the board what was refused. While a call waits for its answer,
+ * its program is asleep and yet not at rest: refused_call_waits().
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,12 +19,14 @@
 #include "harness/test.h"
 
 enum { LISTENERS_MAX = 1024 };
+enum { LOOK_AGAIN, END };
 
 static struct {
     bool running;
     pthread_t thread;
-    int control[2]; /* the test writes listeners, as ints; -1: end */
-    /* Changed by the thread alone, and under the lock, which it holds while it answers. */
+    int wake[2]; /* the test writes: LOOK_AGAIN, END */
+    /* All under the lock, which the thread holds while it answers. The test adds listeners, the
+     * thread takes out those that nobody can ask any more. */
     pthread_mutex_t lock;
     int listener[LISTENERS_MAX];
     nfds_t count;
@@ -67,28 +69,16 @@ static nfds_t listeners(struct pollfd *fds)
     return refused.count;
 }
 
-/* Takes what the test has written; false: the end. */
-static bool refused_control(void)
-{
-    int listener;
-    if (read(refused.control[0], &listener, sizeof listener) != (ssize_t)sizeof listener)
-        return true;
-    if (listener < 0)
-        return false;
-    if (refused.count < LISTENERS_MAX)
-        refused.listener[refused.count++] = listener;
-    else
-        close(listener);
-    return true;
-}
-
 static void *refused_run(void *argument)
 {
     struct board *board = argument;
     struct pollfd fds[LISTENERS_MAX + 1];
-    for (bool goes_on = true; goes_on;) {
+    char what = LOOK_AGAIN;
+    while (what != END) {
+        pthread_mutex_lock(&refused.lock);
         nfds_t count = listeners(fds);
-        fds[count] = (struct pollfd){.fd = refused.control[0], .events = POLLIN};
+        pthread_mutex_unlock(&refused.lock);
+        fds[count] = (struct pollfd){.fd = refused.wake[0], .events = POLLIN};
         if (poll(fds, count + 1, -1) < 0)
             continue;
         pthread_mutex_lock(&refused.lock);
@@ -98,35 +88,44 @@ static void *refused_run(void *argument)
             close(fds[i].fd);
             refused.listener[i] = refused.listener[--refused.count];
         }
-        if (fds[count].revents & POLLIN)
-            goes_on = refused_control();
         pthread_mutex_unlock(&refused.lock);
+        if ((fds[count].revents & POLLIN) && read(refused.wake[0], &what, sizeof what) < 0)
+            what = LOOK_AGAIN;
     }
+    pthread_mutex_lock(&refused.lock);
     while (refused.count > 0)
         close(refused.listener[--refused.count]);
+    pthread_mutex_unlock(&refused.lock);
     return NULL;
 }
 
-bool refused_is_asked(void)
+bool refused_call_waits(void)
 {
     static struct pollfd fds[LISTENERS_MAX];
     if (!refused.running)
         return false;
-    pthread_mutex_lock(&refused.lock);
+    if (pthread_mutex_trylock(&refused.lock) != 0)
+        return true; /* it answers */
     nfds_t count = listeners(fds);
-    bool asked = false;
+    bool waits = false;
     if (count > 0 && poll(fds, count, 0) > 0) {
         for (nfds_t i = 0; i < count; i++)
-            asked |= (fds[i].revents & POLLIN) != 0;
+            waits |= (fds[i].revents & POLLIN) != 0;
     }
     pthread_mutex_unlock(&refused.lock);
-    return asked;
+    return waits;
+}
+
+static void refused_wake(char what)
+{
+    if (write(refused.wake[1], &what, sizeof what) != sizeof what)
+        test_broken("the thread that answers can't be woken: %s", strerror(errno));
 }
 
 void refused_watch(int listener)
 {
     if (!refused.running) {
-        if (pipe2(refused.control, O_CLOEXEC) != 0)
+        if (pipe2(refused.wake, O_CLOEXEC) != 0)
             test_broken("no pipe: %s", strerror(errno));
         sigset_t all, old;
         sigfillset(&all);
@@ -137,18 +136,23 @@ void refused_watch(int listener)
             test_broken("no thread: %s", strerror(error));
         refused.running = true;
     }
-    if (write(refused.control[1], &listener, sizeof listener) != (ssize_t)sizeof listener)
-        test_broken("no listener: %s", strerror(errno));
+    pthread_mutex_lock(&refused.lock);
+    bool full = refused.count == LISTENERS_MAX;
+    if (!full)
+        refused.listener[refused.count++] = listener;
+    pthread_mutex_unlock(&refused.lock);
+    if (full)
+        test_broken("more than %d programs run at once", LISTENERS_MAX);
+    refused_wake(LOOK_AGAIN);
 }
 
 void refused_stop(void)
 {
     if (!refused.running)
         return;
-    int end = -1;
-    if (write(refused.control[1], &end, sizeof end) == (ssize_t)sizeof end)
-        pthread_join(refused.thread, NULL);
-    close(refused.control[0]);
-    close(refused.control[1]);
+    refused_wake(END);
+    pthread_join(refused.thread, NULL);
+    close(refused.wake[0]);
+    close(refused.wake[1]);
     refused.running = false;
 }

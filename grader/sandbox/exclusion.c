@@ -57,7 +57,7 @@ const struct opening_call opening_calls[] = {
 const size_t opening_call_count = sizeof(opening_calls) / sizeof(opening_calls[0]);
 
 /* For reading (and writing), and waiting: either no link is followed, as by shm_open(3) and
- * sem_open(3), or the file is made. */
+ * sem_open(3), or the file is made, as by sem_open(3) with O_EXCL. */
 const struct opening_flags object_flags[] = {
     {O_WRONLY | O_NONBLOCK | O_NOFOLLOW, O_NOFOLLOW},
     {O_WRONLY | O_NONBLOCK | O_CREAT, O_CREAT},
@@ -70,10 +70,9 @@ const char *object_opened_by(const char *path, unsigned flags)
 
     if (strncmp(path, folder, sizeof(folder) - 1) != 0)
         return NULL;
-    if (!(flags & O_NOFOLLOW))
-        return "open(/dev/shm)";
-    return strncmp(path + sizeof(folder) - 1, semaphore, sizeof(semaphore) - 1) == 0 ? "sem_open"
-                                                                                     : "shm_open";
+    if (strncmp(path + sizeof(folder) - 1, semaphore, sizeof(semaphore) - 1) == 0)
+        return "sem_open";
+    return flags & O_NOFOLLOW ? "shm_open" : "open(/dev/shm)";
 }
 
 const char *exclusion_name(enum exclusion e)

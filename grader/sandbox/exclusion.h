@@ -42,7 +42,8 @@ extern const size_t excluded_call_count;
  * Objects of shared memory are files: shm_open(3) and sem_open(3) are openat(2) with a path below
  * /dev/shm, and a filter sees no path. Whether Landlock allows it or not, nobody would tell the
  * student; so the calls whose flags look like theirs are notified, and whoever answers looks at the
- * path. Right programs make such calls seldom (a lock file, "w+"), and they go on.
+ * path. Right programs make few such calls (a lock file, "w+"; valgrind two at its start), and
+ * they go on.
  */
 struct opening_call {
     const char *call;     /* as libseccomp names it */

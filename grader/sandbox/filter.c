@@ -68,12 +68,12 @@ static const struct argument_rule refused_arguments[] = {
 };
 
 /*
- * libseccomp takes no data bits for its notify action, so "told" is written as a trace action
- * (nothing else here traces) and turned into a notification afterwards.
+ * libseccomp takes no data bits for its notify action, so a notification is written as a trace
+ * action (nothing else here traces) and turned into one afterwards: with the errno that is told, or
+ * with none, where whoever answers decides, and without anybody it is allowed.
  */
 #define TOLD(Errno) SCMP_ACT_TRACE(Errno)
-/* No errno: whoever answers decides, and without anybody it is allowed. */
-#define ASKED TOLD(0)
+#define ASKED SCMP_ACT_TRACE(0)
 
 static int add(scmp_filter_ctx c, uint32_t action, const char *call, unsigned count,
                const struct scmp_arg_cmp *comparisons)

@@ -40,8 +40,10 @@ int sandbox_receive_listener(int socket)
     if (len == -1)
         return -1;
     header = CMSG_FIRSTHDR(&message);
-    if (len == 1 && header != NULL && header->cmsg_level == SOL_SOCKET &&
-        header->cmsg_type == SCM_RIGHTS && header->cmsg_len == CMSG_LEN(sizeof(int)))
+    if (message.msg_flags & MSG_CTRUNC) /* there was one, and no room for it */
+        errno = EMFILE;
+    else if (len == 1 && header != NULL && header->cmsg_level == SOL_SOCKET &&
+             header->cmsg_type == SCM_RIGHTS && header->cmsg_len == CMSG_LEN(sizeof(int)))
         memcpy(&listener, CMSG_DATA(header), sizeof(int));
     else
         errno = EPIPE;
@@ -139,7 +141,8 @@ static const struct opening_call *opening_call_of(const struct seccomp_data *dat
 }
 
 /* Whether it opens an object of shared memory; *call is what is told then. What another thread
- * writes over the path meanwhile changes what is told: what is allowed, Landlock decides. */
+ * writes over the path meanwhile changes what is told: what is allowed, Landlock decides, or the
+ * folder's mode. */
 static bool opens_object(const struct opening_call *o, pid_t tid, const struct seccomp_data *data,
                          struct refused_call *call)
 {
@@ -200,7 +203,8 @@ int sandbox_answer(int listener, struct refused_call *call)
             response->flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
         else
             response->error = -call->error;
-        /* If it is not there any more, the answer is to nobody, and what was read was another's. */
+        /* If it does not wait any more, the answer is to nobody, and what was read may have been
+         * another's: nothing is told. */
         if (ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, response) == 0)
             result = told;
         else

@@ -144,7 +144,8 @@ int sandbox_compile_filter(const struct policy *p, const char *path, struct erro
  * The answering side of notifications. Receives the listener that a child sent over `socket`
  * (never blocks; the result is close-on-exec); -1 and errno EAGAIN when there is none yet, EPIPE
  * when none will come (the child's end is closed: it died before, or the kernel gave it none, and
- * then excluded calls are refused without a word).
+ * then excluded calls are refused without a word), EMFILE when it came and we have no descriptor
+ * for it (then what is notified fails in the child).
  */
 int sandbox_receive_listener(int socket);
 struct refused_call {
@@ -157,7 +158,8 @@ struct refused_call {
  * was none to tell of (none waits, its process is gone, it was the C library's own: what nscd's
  * client and getaddrinfo try is answered and not told; or a file was opened that is no object of
  * shared memory: it goes on), -1 with errno when the listener is dead.
- * Never blocks: poll(2) it for POLLIN.
+ * Does not wait for a notification: poll(2) it for POLLIN. Reading a path waits for the memory of a
+ * task that changes it just now.
  */
 int sandbox_answer(int listener, struct refused_call *call);
 

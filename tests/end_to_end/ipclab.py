@@ -23,6 +23,7 @@ IPCLAB = BUILD / "ipclab"
 PROGRAMS = ROOT / "tests/end_to_end/programs"
 REFERENCE = ROOT / "reference/pipe"
 STARTER = ROOT / "starter/pipe"
+LABS = sorted(path.parent.name for path in ROOT.glob("assignments/*/lab.json"))
 MANIFEST = json.loads((ROOT / "assignments/pipe/lab.json").read_text())
 
 GRADED, BELOW, USAGE, GRADER, REJECTED = 0, 1, 2, 3, 4

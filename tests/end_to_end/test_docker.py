@@ -247,19 +247,39 @@ class Grading(unittest.TestCase):
                                  {t["id"] for t in MANIFESTS[lab]["tests"]
                                   if t["visibility"] == "public"})
 
-    def test_make_check_of_the_starter_takes_the_student_image(self):
-        self.submit_folder("reference/pipe")
-        shutil.copy(ROOT / "starter/pipe/Makefile", self.work)
-        checked = subprocess.run(["make", "-s", "check", "IPCLAB=", "IPCLAB_IMAGE=ipclab-student"],
-                                 cwd=self.work, capture_output=True, text=True, check=False)
-        self.assertEqual(checked.returncode, 0, checked.stdout + checked.stderr)
-        self.assertRegex(checked.stdout, r"score: (\d+) of \1 points")
+    def test_make_check_of_each_starter_takes_the_student_image(self):
+        for lab in LABS:
+            with self.subTest(lab=lab):
+                shutil.rmtree(self.work)
+                shutil.copytree(ROOT / "starter" / lab, self.work)
+                self.submit_folder(f"reference/{lab}")
+                test = next(t["id"] for t in MANIFESTS[lab]["tests"] if t["visibility"] == "public")
+                checked = subprocess.run(["make", "-s", "check", f"TEST={test}", "IPCLAB=",
+                                          "IPCLAB_IMAGE=ipclab-student"],
+                                         cwd=self.work, capture_output=True, text=True, check=False)
+                self.assertEqual(checked.returncode, 0, checked.stdout + checked.stderr)
+                self.assertRegex(checked.stdout, r"score: (\d+) of \1 points")
 
     def test_doctor_finds_every_layer_in_force(self):
         done = self.type(documented_line().replace("grade pipe /submission", "doctor"))
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertRegex(done.stdout, r"yes +own uid")
-        self.assertNotRegex(done.stdout, r"(?m)^ +no ")
+        lacking = re.findall(r"(?m)^ +NO +(\S+(?: \S+)*)", done.stdout)
+        self.assertEqual(lacking, ["own namespaces"], done.stdout)  # a container refuses them
+        self.assertIn("chat ipv6", done.stdout)
+
+    def test_without_ipv6_its_tests_are_not_measured(self):
+        sysctl = " --sysctl net.ipv6.conf.all.disable_ipv6=0"
+        self.assertIn(sysctl, documented_line())
+        line = documented_line().replace(sysctl, "").replace(" grade pipe ", " grade chat ")
+        self.submit_folder("reference/chat")
+        tests = {"listen/ipv6": "not_measured", "client/ipv6": "not_measured",
+                 "listen/port": "passed"}
+        result = self.grade("".join(f" --test {test}" for test in tests), line=line)
+        self.assertEqual({r["test"]: r["status"] for r in result["runs"]}, tests)
+        self.assertEqual((result["score"], result["max"]), (1, 1))
+        without = self.type(line.replace("grade chat /submission", "doctor"))
+        self.assertRegex(without.stdout, r"(?m)^ +NO +chat ipv6")
 
 
 class Images(unittest.TestCase):

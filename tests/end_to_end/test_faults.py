@@ -4,6 +4,7 @@ Interrupts, a killed engine, a broken course, no room, no rights; and a grader t
 """
 
 import contextlib
+import json
 import os
 import pathlib
 import pwd
@@ -14,7 +15,7 @@ import time
 import unittest
 
 import ipclab
-from ipclab import (BUILD, GRADED, GRADER, IPCLAB, MANIFEST, QUICK, REFERENCE, ROOT, SLOT_UIDS,
+from ipclab import (BUILD, GRADED, GRADER, IPCLAB, LABS, MANIFEST, QUICK, REFERENCE, ROOT, SLOT_UIDS,
                     STARTER, USAGE, Grading, check_clean, check_documents, copy_course,
                     descendants, edit_manifest, environment, folder, grade, kill_group, objects,
                     run, source, strays, wait_for)
@@ -430,6 +431,38 @@ class StudentsMakefile(unittest.TestCase):
         done, _ = self.make("check", "IPCLAB=", "IPCLAB_IMAGE=")
         self.assertNotEqual(done.returncode, 0)
         self.assertIn(b"no ipclab here", done.stderr)
+
+    def test_first_hour_of_each_lab(self):
+        """The starter compiles without a word, has no point and says so, and can be handed in."""
+        for lab in LABS:
+            manifest = json.loads((ROOT / "assignments" / lab / "lab.json").read_text())
+            first = next(each for each in manifest["tests"] if each["visibility"] == "public")
+            with self.subTest(lab), folder() as into:
+                work = shutil.copytree(ROOT / "starter" / lab, into / "my-work")
+                made = run("make", "-s", cwd=work)
+                self.assertEqual((made.returncode, made.stdout, made.stderr), (0, b"", b""))
+                checked = run("make", "-s", "check", f"IPCLAB={IPCLAB}", f"TEST={first['id']}",
+                              cwd=work)
+                self.assertEqual(checked.returncode, 0, checked.stderr)
+                self.assertIn(f"score: 0 of {first['points']} point".encode(), checked.stdout)
+                self.assertIn(f"repeat    make check TEST={first['id']}".encode(), checked.stdout)
+                self.assertEqual(run("make", "-s", "submit", cwd=work).returncode, 0)
+                done = grade(self, work / f"{lab}.tar.gz", lab=lab, tests=[first["id"]])
+                self.assertEqual((done.results["score"], done.results["submission"]["ignored"]),
+                                 (0, []))
+
+    def test_one_of_two_programs_is_handed_in(self):
+        for lab, left_out in (("fifo", "client.c"), ("chat", "chat.c"), ("rpc", "calc.c")):
+            with self.subTest(lab), folder() as into:
+                work = shutil.copytree(ROOT / "starter" / lab, into / "work")
+                shutil.copytree(ROOT / "reference" / lab, work, dirs_exist_ok=True)
+                (work / left_out).unlink()
+                made = run("make", "-s", "submit", cwd=work)
+                self.assertEqual(made.returncode, 0, made.stderr)
+                self.assertIn(left_out.encode(), made.stderr)
+                test = {"fifo": "serve/echo", "chat": "listen/port", "rpc": "call/reply"}[lab]
+                done = grade(self, work / f"{lab}.tar.gz", lab=lab, tests=[test])
+                self.assertEqual(done.results["score"], done.results["max"])
 
     def test_submit(self):
         with folder() as into:

@@ -12,11 +12,13 @@ HALVES = {
     "chat": {"chatd": "chatd.c", "chat": "chat.c"},
     "rpc": {"calcd": "calcd.c", "calc": "calc.c"},
 }
+DOES_NOT_COMPILE = "int main(void) { return undeclared; }\n"
+DOES_NOTHING = "int main(void) { return 0; }\n"
 TOGETHER_MAX = 3  # points, at most, of tests that need both halves
 
 
 class Halves(unittest.TestCase):
-    def test_a_half_that_does_not_compile_costs_the_other_nothing(self):
+    def test_a_half_that_does_not_compile_or_nothing_costs_the_other_nothing(self):
         for lab, halves in HALVES.items():
             with self.subTest(lab):
                 self.check(lab, halves)
@@ -35,25 +37,37 @@ class Halves(unittest.TestCase):
                                  (f"{program} compiles",
                                   f"there is no {file} in what was handed in"))
 
-    def check(self, lab, halves):
+    def points(self, lab):
         manifest = json.loads((ROOT / "assignments" / lab / "lab.json").read_text())
-        points = {test["id"]: test["points"] for test in manifest["tests"]}
+        return {test["id"]: test["points"] for test in manifest["tests"]}
+
+    def failed(self, lab, file, text, tests):
+        """What fails of the reference with `text` in place of `file`: {test: message}."""
+        with folder() as into:
+            work = shutil.copytree(ROOT / "reference" / lab, into / lab)
+            (work / file).write_text(text)
+            self.done = grade(self, work, lab=lab, tests=tests)
+        self.assertEqual((self.done.status, self.done.results["status"]), (GRADED, "graded"),
+                         self.done)
+        return {run["test"]: run["message"] for run in self.done.results["runs"]
+                if run["status"] != "passed"}
+
+    def check(self, lab, halves):
+        points = self.points(lab)
         # valgrind takes the longest, and is no matter of halves.
         tests = [test for test in points if not test.startswith("memcheck/")]
         failed = {}
         for program, file in halves.items():
-            with folder() as into:
-                work = shutil.copytree(ROOT / "reference" / lab, into / lab)
-                (work / file).write_text("int main(void) { return undeclared; }\n")
-                done = grade(self, work, lab=lab, tests=tests)
-            self.assertEqual((done.status, done.results["status"]), (GRADED, "graded"), done)
-            self.assertFalse(done.results["build"]["ok"])
-            self.assertIn(f"{file}:1", done.feedback["build"]["log"])
-            self.assertIn(b"Not every program compiles", done.out)
-            failed[program] = {run["test"]: run["message"] for run in done.results["runs"]
-                               if run["status"] != "passed"}
+            failed[program] = self.failed(lab, file, DOES_NOT_COMPILE, tests)
+            self.assertFalse(self.done.results["build"]["ok"])
+            self.assertIn(f"{file}:1", self.done.feedback["build"]["log"])
+            self.assertIn(b"Not every program compiles", self.done.out)
             for test, message in failed[program].items():
                 self.assertEqual(message["expected"], f"{program} compiles", test)
+            # Compiled, it fails its own tests, but for some about what it must not do.
+            of_nothing = self.failed(lab, file, DOES_NOTHING, tests)
+            self.assertLessEqual(set(of_nothing), set(failed[program]))
+            self.assertGreater(len(of_nothing), len(failed[program]) * 2 / 3)
         one, other = failed.values()
         self.assertEqual(set(one) | set(other), set(tests), "each test is of a half")
         both = set(one) & set(other)

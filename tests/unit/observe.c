@@ -133,6 +133,9 @@ Test(observe, lists_descriptors_of_another_uid)
         usleep(1000);
     }
     process_descriptors(pid, &list);
+    int ends_with_parent = 0; /* which the change of ids undoes */
+    cr_assert_eq(prctl(PR_GET_PDEATHSIG, &ends_with_parent), 0);
+    cr_assert_eq(ends_with_parent, SIGKILL);
     cr_assert_geq(list.count, 3);
     cr_assert_eq(list.fd[0].number, 0);
     cr_assert_eq(strncmp(list.fd[0].target, "pipe:[", 6), 0);

@@ -988,11 +988,48 @@ static int call_sem_open(void)
     return result;
 }
 
+static int call_sem_open_exclusively(void)
+{
+    sem_t *semaphore = sem_open("/ipclab-test-semaphore", O_CREAT | O_EXCL, 0600, 1);
+    int result = result_of(semaphore == SEM_FAILED ? -1 : 0);
+
+    sem_unlink("/ipclab-test-semaphore");
+    return result;
+}
+
+/* A path whose end is the end of what can be read. */
+static const char *at_the_end_of_memory(const char *path)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), len = strlen(path) + 1;
+    char *at = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (at == MAP_FAILED || munmap(at + page, page) != 0)
+        return NULL;
+    return memcpy(at + page - len, path, len);
+}
+
 static int open_object(void)
 {
-    int result = result_of(open("/dev/shm/ipclab-test-file", O_RDWR | O_CREAT, 0600));
+    const char *path = at_the_end_of_memory("/dev/shm/ipclab-test-file");
+    int result = result_of(open(path, O_RDWR | O_CREAT, 0600));
 
-    unlink("/dev/shm/ipclab-test-file");
+    unlink(path);
+    return result;
+}
+
+static void *open_in_thread(void *result)
+{
+    *(int *)result = open_object();
+    return NULL;
+}
+
+static int open_object_in_a_thread(void)
+{
+    pthread_t thread;
+    int result = ECHILD;
+
+    if (pthread_create(&thread, NULL, open_in_thread, &result) == 0)
+        pthread_join(thread, NULL);
     return result;
 }
 
@@ -1018,6 +1055,8 @@ static const struct {
     {call_shm_open, EXCLUDE_SHARED_MEMORY, EACCES, "shm_open"},
     {call_shm_open_to_read, EXCLUDE_SHARED_MEMORY, EACCES, "shm_open"},
     {call_sem_open, EXCLUDE_SHARED_MEMORY, EACCES, "sem_open"},
+    {call_sem_open_exclusively, EXCLUDE_SHARED_MEMORY, EACCES, "sem_open"},
+    {open_object_in_a_thread, EXCLUDE_SHARED_MEMORY, EACCES, "open(/dev/shm)"},
     {open_object, EXCLUDE_SHARED_MEMORY, EACCES, "open(/dev/shm)"},
     {make_fifo, EXCLUDE_NAMED_PIPES, EPERM, "mknod(FIFO)"},
 };
@@ -1066,17 +1105,6 @@ SANDBOX_TEST(excluded_calls_without_listener, "the errno is the same when nobody
         int want = excluded[i].attempt == call_shm_open_to_read ? 0 : excluded[i].error;
         cr_expect_eq(got, want, "%s: %s", excluded[i].told, strerror(got));
     }
-}
-
-/* A path whose end is the end of what can be read. */
-static const char *at_the_end_of_memory(const char *path)
-{
-    size_t page = (size_t)sysconf(_SC_PAGESIZE), len = strlen(path) + 1;
-    char *at = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-    if (at == MAP_FAILED || munmap(at + page, page) != 0)
-        return NULL;
-    return memcpy(at + page - len, path, len);
 }
 
 /* As shm_open(3) and sem_open(3) open their files, and yet none of theirs. */

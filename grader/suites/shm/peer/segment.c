@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/fsuid.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -41,6 +42,7 @@ static void act_as_ourselves(void)
     int error = errno;
     setfsuid(geteuid());
     setfsgid(getegid());
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* forgotten with each change of ids (prctl(2)) */
     errno = error;
 }
 
