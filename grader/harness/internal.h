@@ -26,6 +26,7 @@
 #include "harness/endpoint.h"
 #include "harness/program.h"
 #include "run/job.h"
+#include "support/fsids.h"
 #include "support/strbuf.h"
 
 enum {
@@ -300,10 +301,7 @@ void observe_promises(void);
 void observe_tasks(pid_t pid, bool (*each)(pid_t tid, void *context), void *context);
 /* Reads /proc/PID/NAME into `text`, ended by a NUL; its length, 0 when it is gone. */
 size_t observe_read(char *text, size_t size, pid_t pid, const char *name);
-/* Takes the ids of `pid` for what the file system and /proc check; back with observe_as_before().
- */
-struct ids;
-struct ids *observe_as(pid_t pid);
-void observe_as_before(const struct ids *before);
+/* Takes the ids of `pid` for what the file system and /proc check; back with fsids_restore(). */
+struct fsids observe_as(pid_t pid);
 
 #endif

@@ -11,12 +11,9 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/fsuid.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -447,34 +444,14 @@ void process_command(pid_t pid, char name[static 32])
  * The kernel shows the descriptors of a process to who has its ids, also as those of the file
  * system (setfsuid(2)): so they are read with the rights of the process that is looked at.
  */
-struct ids {
-    uid_t uid;
-    gid_t gid;
-    bool changed;
-};
-
-struct ids *observe_as(pid_t pid)
+struct fsids observe_as(pid_t pid)
 {
-    static struct ids before;
     char path[64];
     struct stat st;
     observe_path(path, pid, "task"); /* belongs to the process's effective ids */
-    before.changed = false;
-    if (geteuid() == 0 && fstatat(proc_folder(), path, &st, 0) == 0 && st.st_uid != 0) {
-        before.gid = (gid_t)setfsgid(st.st_gid);
-        before.uid = (uid_t)setfsuid(st.st_uid);
-        before.changed = true;
-    }
-    return &before;
-}
-
-void observe_as_before(const struct ids *before)
-{
-    if (!before->changed)
-        return;
-    setfsuid(before->uid);
-    setfsgid(before->gid);
-    prctl(PR_SET_PDEATHSIG, SIGKILL); /* forgotten with each change of ids (prctl(2)) */
+    if (geteuid() != 0 || fstatat(proc_folder(), path, &st, 0) != 0)
+        return (struct fsids){.taken = false};
+    return fsids_take(st.st_uid, st.st_gid);
 }
 
 static void read_descriptor(int folder, pid_t pid, const char *number, struct descriptor *d)
@@ -507,7 +484,7 @@ void process_descriptors(pid_t pid, struct descriptor_list *list)
     char path[64];
     list->count = 0;
     observe_path(path, pid, "fd");
-    const struct ids *before = observe_as(pid);
+    const struct fsids before = observe_as(pid);
     int fd = openat(proc_folder(), path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     const struct dirent *entry;
@@ -520,7 +497,7 @@ void process_descriptors(pid_t pid, struct descriptor_list *list)
     }
     if (dir != NULL)
         closedir(dir);
-    observe_as_before(before);
+    fsids_restore(&before);
     qsort(list->fd, list->count, sizeof list->fd[0], by_number);
     const struct program *p = under_valgrind(pid);
     while (p != NULL && list->count > 0 &&
@@ -551,7 +528,7 @@ bool process_mappings(pid_t pid, bool (*each)(const struct mapping *m, void *con
     size_t size = 0;
     bool going_on = true;
     observe_path(path, pid, "maps");
-    const struct ids *before = observe_as(pid);
+    const struct fsids before = observe_as(pid);
     int fd = openat(proc_folder(), path, O_RDONLY | O_CLOEXEC);
     FILE *file = fd < 0 ? NULL : fdopen(fd, "r");
     if (file == NULL && fd >= 0)
@@ -570,7 +547,7 @@ bool process_mappings(pid_t pid, bool (*each)(const struct mapping *m, void *con
     free(line);
     if (file != NULL)
         fclose(file);
-    observe_as_before(before);
+    fsids_restore(&before);
     return file != NULL;
 }
 
@@ -582,9 +559,9 @@ static bool executable(pid_t pid, struct stat *file, char path[static TEXT_MAX])
 {
     char link[64];
     observe_path(link, pid, "exe");
-    const struct ids *before = observe_as(pid);
+    const struct fsids before = observe_as(pid);
     int fd = openat(proc_folder(), link, O_PATH | O_CLOEXEC);
-    observe_as_before(before);
+    fsids_restore(&before);
     path[0] = '\0';
     if (fd < 0)
         return false;

@@ -125,9 +125,9 @@ bool process_sleeps_for_a_time(pid_t pid)
     process_family(pid, &list);
     for (size_t i = 0; i <= list.count && !t.found; i++) {
         t.pid = i == list.count ? pid : list.pid[i];
-        const struct ids *before = observe_as(t.pid);
+        const struct fsids before = observe_as(t.pid);
         observe_tasks(t.pid, task_is_timed, &t);
-        observe_as_before(before);
+        fsids_restore(&before);
     }
     return t.found;
 }

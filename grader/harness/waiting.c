@@ -238,9 +238,9 @@ static const char *describe_one(const struct scene *s, size_t index, pid_t pid)
     case 0:
         return NULL;
     }
-    const struct ids *before = observe_as(pid);
+    const struct fsids before = observe_as(pid);
     size_t n = observe_read(text_of, sizeof text_of, pid, "syscall");
-    observe_as_before(before);
+    fsids_restore(&before);
     char *end = text_of;
     long number = n > 0 ? strtol(text_of, &end, 10) : -1;
     unsigned long argument = end != text_of ? strtoul(end, NULL, 16) : 0;

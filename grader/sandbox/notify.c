@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/fsuid.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -16,6 +15,7 @@
 #include <unistd.h>
 
 #include "sandbox/exclusion.h"
+#include "support/fsids.h"
 #include "support/memory.h"
 
 int sandbox_receive_listener(int socket)
@@ -81,6 +81,7 @@ static bool is_of_the_library(const struct seccomp_data *data)
            ((int)data->args[0] == AF_NETLINK && (int)data->args[1] == (SOCK_RAW | SOCK_CLOEXEC));
 }
 
+/* Of a call that the filter excludes by its number and arguments. */
 static void describe(struct refused_call *call, const struct seccomp_data *data)
 {
     *call = (struct refused_call){.error = EPERM};
@@ -109,26 +110,20 @@ static void read_path(pid_t tid, uint64_t address, char *path, size_t size)
 {
     char file[32];
     struct stat st;
-    bool changed;
-    ssize_t len;
-    int fd;
+    ssize_t len = -1;
+    int fd = -1;
 
     snprintf(file, sizeof(file), "/proc/%d/mem", (int)tid);
-    changed = geteuid() == 0 && stat(file, &st) == 0 && st.st_uid != 0;
-    if (changed) {
-        setfsgid(st.st_gid);
-        setfsuid(st.st_uid);
+    if (stat(file, &st) == 0) {
+        struct fsids before = fsids_take(st.st_uid, st.st_gid);
+        fd = open(file, O_RDONLY | O_CLOEXEC);
+        fsids_restore(&before);
     }
-    fd = open(file, O_RDONLY | O_CLOEXEC);
-    if (changed) {
-        setfsuid(geteuid());
-        setfsgid(getegid());
-    }
-    /* It is shorter where the next page is not there. */
-    len = fd != -1 ? pread(fd, path, size - 1, (off_t)address) : -1;
-    path[len > 0 ? len : 0] = '\0';
-    if (fd != -1)
+    if (fd != -1) {
+        len = pread(fd, path, size - 1, (off_t)address); /* less where the next page is not there */
         close(fd);
+    }
+    path[len > 0 ? len : 0] = '\0';
 }
 
 static const struct opening_call *opening_call_of(const struct seccomp_data *data)
@@ -193,11 +188,13 @@ int sandbox_answer(int listener, struct refused_call *call)
         result = errno == ENOENT || errno == EINTR ? 0 : -1;
     } else {
         const struct opening_call *opening = opening_call_of(&request->data);
-        bool told = opening == NULL
-                        ? !is_of_the_library(&request->data)
-                        : opens_object(opening, (pid_t)request->pid, &request->data, call);
-        if (opening == NULL)
+        bool told;
+        if (opening != NULL) {
+            told = opens_object(opening, (pid_t)request->pid, &request->data, call);
+        } else {
+            told = !is_of_the_library(&request->data);
             describe(call, &request->data);
+        }
         response->id = request->id;
         if (opening != NULL && !told)
             response->flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/fsuid.h>
 #include <sys/ipc.h>
 #include <sys/msg.h>
 #include <sys/sem.h>
@@ -19,6 +18,7 @@
 #include "sandbox/layers.h"
 #include "support/clock.h"
 #include "support/files.h"
+#include "support/fsids.h"
 #include "support/memory.h"
 
 /*
@@ -26,18 +26,9 @@
  * as owner of others' files. What the uid may not remove, a file that a suite put into the folder,
  * is removed as ourselves.
  */
-static void act_as_slot(const struct slot *s)
+static struct fsids act_as_slot(const struct slot *s)
 {
-    if (s->own_ids)
-        setfsuid(s->uid);
-}
-
-static void act_as_ourselves(void)
-{
-    int saved = errno;
-
-    setfsuid(geteuid());
-    errno = saved;
+    return s->own_ids ? fsids_take(s->uid, getegid()) : (struct fsids){.taken = false};
 }
 
 /* ---- names in folders that everybody may write ---- */
@@ -81,11 +72,10 @@ static void remember(struct seen *seen, const struct slot *s, const struct stat 
 
 static int remove_entry(const struct slot *s, int dirfd, const char *name)
 {
-    long removed;
+    struct fsids ours = act_as_slot(s);
+    long removed = tree_remove_at(dirfd, name);
 
-    act_as_slot(s);
-    removed = tree_remove_at(dirfd, name);
-    act_as_ourselves();
+    fsids_restore(&ours);
     if (removed < 0)
         removed = tree_remove_at(dirfd, name);
     return removed < 0 ? -1 : 0;
@@ -282,16 +272,15 @@ static int open_home(const struct slot *s)
 
 static int sweep_home(const struct slot *s, struct error *err)
 {
+    struct fsids ours = act_as_slot(s);
     long removed = -1;
-    int fd;
+    int fd = open_home(s);
 
-    act_as_slot(s);
-    fd = open_home(s);
     if (fd != -1) {
         remove_attributes(fd);
         removed = tree_empty(fd);
     }
-    act_as_ourselves();
+    fsids_restore(&ours);
     if (fd == -1)
         return error_errno(err, "cannot open the test's folder '%s'", s->directory);
     if (removed == -1)

@@ -132,6 +132,7 @@ Test(observe, lists_descriptors_of_another_uid)
             break;
         usleep(1000);
     }
+    cr_assert_eq(prctl(PR_SET_PDEATHSIG, SIGKILL), 0);
     process_descriptors(pid, &list);
     int ends_with_parent = 0; /* which the change of ids undoes */
     cr_assert_eq(prctl(PR_GET_PDEATHSIG, &ends_with_parent), 0);

@@ -11,14 +11,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/fsuid.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "harness/harness.h"
+#include "support/fsids.h"
 
 enum { NAMES_MAX = 64, FIELDS_END = AT_MUTEX, FILL_MAX = 64, SNAPSHOT_MAX = 1 << 20 };
 
@@ -27,23 +26,11 @@ enum { NAMES_MAX = 64, FIELDS_END = AT_MUTEX, FILL_MAX = 64, SNAPSHOT_MAX = 1 <<
 static struct stat slot; /* the test's folder: its owner is the slot */
 
 /* Objects are made and opened with the slot's ids, so that its programs can have them. */
-static void act_as_slot(void)
+static struct fsids act_as_slot(void)
 {
     if (stat(test_directory(), &slot) != 0)
         suite_failed("cannot look at", test_directory());
-    if (geteuid() == 0) {
-        setfsgid(slot.st_gid);
-        setfsuid(slot.st_uid);
-    }
-}
-
-static void act_as_ourselves(void)
-{
-    int error = errno;
-    setfsuid(geteuid());
-    setfsgid(getegid());
-    prctl(PR_SET_PDEATHSIG, SIGKILL); /* forgotten with each change of ids (prctl(2)) */
-    errno = error;
+    return fsids_take(slot.st_uid, slot.st_gid);
 }
 
 static const char *with_slash(const char *name)
@@ -56,12 +43,12 @@ static size_t name_count;
 
 static void remove_names(void)
 {
-    act_as_slot();
+    const struct fsids ours = act_as_slot();
     while (name_count > 0) {
         shm_unlink(names[--name_count]);
         free(names[name_count]);
     }
-    act_as_ourselves();
+    fsids_restore(&ours);
 }
 
 static void remember_name(const char *name)
@@ -159,9 +146,9 @@ static struct segment *segment_new(const char *name, int fd)
 
 struct segment *segment_zero(const char *name, size_t size)
 {
-    act_as_slot();
+    const struct fsids ours = act_as_slot();
     int fd = shm_open(with_slash(name), O_RDWR | O_CREAT | O_EXCL, 0600);
-    act_as_ourselves();
+    fsids_restore(&ours);
     if (fd < 0 || ftruncate(fd, (off_t)size) != 0)
         suite_failed("cannot make", name);
     struct segment *s = segment_new(name, fd);
@@ -192,9 +179,9 @@ struct segment *segment_make(const char *name, uint32_t capacity, bool unbounded
 
 struct segment *segment_open(const char *name, const char *what)
 {
-    act_as_slot();
+    const struct fsids ours = act_as_slot();
     int fd = shm_open(with_slash(name), O_RDWR, 0);
-    act_as_ourselves();
+    fsids_restore(&ours);
     if (fd < 0)
         test_fail(what, text("there is no object '%s' in /dev/shm", name));
     struct segment *s = segment_new(name, fd);
@@ -214,10 +201,10 @@ bool segment_there(const char *name)
 
 void segment_unlink(const char *name)
 {
-    act_as_slot();
+    const struct fsids ours = act_as_slot();
     if (shm_unlink(with_slash(name)) != 0)
         suite_failed("cannot remove", name);
-    act_as_ourselves();
+    fsids_restore(&ours);
 }
 
 size_t segment_size(const struct segment *s)
@@ -254,9 +241,9 @@ void segment_resize(struct segment *s, size_t size)
 /* By its owner: in a container root may not change the mode of what is another's. */
 void segment_shut(struct segment *s)
 {
-    act_as_slot();
+    const struct fsids ours = act_as_slot();
     int failed = fchmod(s->fd, 0);
-    act_as_ourselves();
+    fsids_restore(&ours);
     if (failed)
         suite_failed("cannot change the mode of", s->name);
 }
