@@ -979,22 +979,23 @@ static int call_shm_open_to_read(void)
     return result == ENOENT ? 0 : result;
 }
 
-static int call_sem_open(void)
+static int semaphore(int flags)
 {
-    sem_t *semaphore = sem_open("/ipclab-test-semaphore", O_CREAT, 0600, 1);
-    int result = result_of(semaphore == SEM_FAILED ? -1 : 0);
+    int result =
+        result_of(sem_open("/ipclab-test-semaphore", flags, 0600, 1) == SEM_FAILED ? -1 : 0);
 
     sem_unlink("/ipclab-test-semaphore");
     return result;
 }
 
+static int call_sem_open(void)
+{
+    return semaphore(O_CREAT);
+}
+
 static int call_sem_open_exclusively(void)
 {
-    sem_t *semaphore = sem_open("/ipclab-test-semaphore", O_CREAT | O_EXCL, 0600, 1);
-    int result = result_of(semaphore == SEM_FAILED ? -1 : 0);
-
-    sem_unlink("/ipclab-test-semaphore");
-    return result;
+    return semaphore(O_CREAT | O_EXCL);
 }
 
 /* A path whose end is the end of what can be read. */

@@ -7,8 +7,6 @@
  */
 #include "suites/rpc/peer/proxy.h"
 
-#include <string.h>
-
 /* What befalls the datagrams of a path. A calc that keeps its times has its reply at 600 ms. */
 enum fate {
     FATE_CALL_LOST,
@@ -52,11 +50,9 @@ struct proxy *proxy_open(const struct server *s, struct random *r)
     p = (struct proxy){.front = net_datagrams(AF_INET, "the network, towards calc"),
                        .server_port = s->port,
                        .random = r};
-    for (size_t i = 0; i < PROXY_PATHS; i++) {
-        size_t j = random_below(r, i + 1); /* Fisher and Yates, from the inside */
-        p.fates[i] = p.fates[j];
-        p.fates[j] = (enum fate)(i % FATES);
-    }
+    for (size_t i = 0; i < PROXY_PATHS; i++)
+        p.fates[i] = (enum fate)(i % FATES);
+    random_shuffle(r, p.fates, PROXY_PATHS, sizeof *p.fates);
     return &p;
 }
 
@@ -129,21 +125,20 @@ static void carry_reply(struct path *path, const struct wire *w)
 void proxy_carry(struct proxy *p)
 {
     enum { TOGETHER = 32 };
-    static struct wire calls[TOGETHER];
-    int from[TOGETHER];
+    static struct {
+        int from;
+        struct wire bytes;
+    } calls[TOGETHER];
     size_t count = 0;
     const struct datagram *d;
-    /* What has come together arrives in an order of its own. */
     while (count < TOGETHER && (d = net_receive_now(p->front)) != NULL) {
-        size_t j = random_below(p->random, count + 1);
-        calls[count] = calls[j];
-        from[count] = from[j];
-        calls[j] = wire_of(d);
-        from[j] = d->port;
-        count++;
+        calls[count].from = d->port;
+        calls[count++].bytes = wire_of(d);
     }
+    /* What has come together arrives in an order of its own. */
+    random_shuffle(p->random, calls, count, sizeof *calls);
     for (size_t i = 0; i < count; i++)
-        carry_call(path_of(p, from[i]), &calls[i]);
+        carry_call(path_of(p, calls[i].from), &calls[i].bytes);
     for (size_t i = 0; i < p->count; i++) {
         while ((d = net_receive_now(p->paths[i].back)) != NULL) {
             struct wire reply = wire_of(d);
