@@ -35,7 +35,8 @@ static int64_t printed(struct program *p)
 
 /*
  * Each adds a power of two of its own: so a total tells whose calls were executed before it, and
- * how often. In which order they are is free.
+ * how often. In which order they are is free. From where they count on, another client has made;
+ * and what a calc prints, the network has brought: it can't come from anywhere else.
  */
 TEST(together, network, "calc and calcd over a network that loses, doubles and reorders")
 {
@@ -43,21 +44,26 @@ TEST(together, network, "calc and calcd over a network that loses, doubles and r
     struct server s = calcd("");
     struct callers c = {.proxy = proxy_open(&s, &r)};
     int64_t total = 0, after[PROXY_PATHS];
+    total_moves(s.port, &r, &total);
+    const int64_t before = total;
     for (int i = 0; i < PROXY_PATHS; i++)
         c.calc[i] = calc("-u", proxy_front(c.proxy), text("acc %d", 1 << i));
     wait_until(all_have_ended, &c,
                "each calc gets its reply, over a network that loses, doubles and reorders");
-    for (int i = 0; i < PROXY_PATHS; i++)
+    for (int i = 0; i < PROXY_PATHS; i++) {
         after[i] = printed(c.calc[i]);
-    /* From 0 on, one call is executed after the other. */
+        EXPECT(proxy_has_brought(c.proxy, after[i]), "calc prints the total of its reply",
+               text("%" PRId64 ", of which no reply has come", after[i]));
+    }
+    /* One call is executed after the other. */
     for (int done = 0; done < PROXY_PATHS; done++) {
         int next = 0;
         while (next < PROXY_PATHS && after[next] != total + (1 << next))
             next++;
         EXPECT(next < PROXY_PATHS,
-               text("a call that makes another total of %" PRId64
-                    " (each adds a number of its own, 1 to %d, once)",
-                    total, 1 << (PROXY_PATHS - 1)),
+               text("a call that makes another total of %" PRId64 " (from %" PRId64
+                    " on each adds a number of its own, 1 to %d, once)",
+                    total, before, 1 << (PROXY_PATHS - 1)),
                text("the totals %" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64
                     ", %" PRId64 ", %" PRId64 " and %" PRId64,
                     after[0], after[1], after[2], after[3], after[4], after[5], after[6],

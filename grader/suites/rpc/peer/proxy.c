@@ -7,6 +7,8 @@
  */
 #include "suites/rpc/peer/proxy.h"
 
+#include <string.h>
+
 /* What befalls the datagrams of a path. A calc that keeps its times has its reply at 600 ms. */
 enum fate {
     FATE_CALL_LOST,
@@ -33,6 +35,7 @@ struct path {
     int port; /* the caller's */
     enum fate fate;
     struct lane calls, replies;
+    struct wire brought; /* the last reply that was delivered */
 };
 
 struct proxy {
@@ -77,20 +80,20 @@ static struct path *path_of(struct proxy *p, int port)
     return path;
 }
 
-static void send_call(const struct path *path, const struct wire *w)
+static void send_call(struct path *path, const struct wire *w)
 {
     net_send_to(path->back, path->proxy->server_port, w->bytes, w->len);
 }
 
-static void send_reply(const struct path *path, const struct wire *w)
+static void send_reply(struct path *path, const struct wire *w)
 {
+    path->brought = *w;
     net_send_to(path->proxy->front, path->port, w->bytes, w->len);
 }
 
 /* The next datagram of a lane: `lost` of the first are lost; the first one is doubled, or late. */
 static void carry(struct path *path, struct lane *lane, const struct wire *w, int lost,
-                  bool doubled, bool late,
-                  void (*send)(const struct path *path, const struct wire *w))
+                  bool doubled, bool late, void (*send)(struct path *path, const struct wire *w))
 {
     int which = lane->come++;
     if (which < lost)
@@ -145,4 +148,15 @@ void proxy_carry(struct proxy *p)
             carry_reply(&p->paths[i], &reply);
         }
     }
+}
+
+bool proxy_has_brought(const struct proxy *p, int64_t value)
+{
+    const struct wire want = reply_value(0, value);
+    for (size_t i = 0; i < p->count; i++) {
+        const struct wire *got = &p->paths[i].brought;
+        if (got->len == want.len && memcmp(got->bytes + 4, want.bytes + 4, want.len - 4) == 0)
+            return true; /* all but the xid */
+    }
+    return false;
 }

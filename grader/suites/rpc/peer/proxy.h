@@ -16,5 +16,7 @@ struct endpoint *proxy_front(const struct proxy *p);
 /* Carries what has come by now, in both directions: loses, doubles, and lets later ones overtake.
  * Does not wait: to be called again and again, by the condition of a wait_until(). */
 void proxy_carry(struct proxy *p);
+/* Whether a caller was brought a reply with this value. */
+bool proxy_has_brought(const struct proxy *p, int64_t value);
 
 #endif
